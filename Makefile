@@ -1,0 +1,72 @@
+# etcd-compute: `make lab` brings up a three-node cloud on this machine and boots a VM in it; `make test` proves it all.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LAB_NAME ?= lab
+LAB := $(PYTHON) -m lab
+GUEST_IMAGE := .cache/guest/etcdcompute-guest.qcow2
+INVENTORY := -i .lab/$(LAB_NAME)/inventory.yml -i inventories/lab
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+help:  ## Show what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+##@ the lab
+lab: $(VENV)/.installed guest-image  ## Three nodes, the whole stack on them, one VM; again: no change
+	@tools/packages lab
+	@$(LAB) up --name $(LAB_NAME) --bind $(CURDIR)/.cache/guest:/srv/images
+	@$(BIN)/ansible-playbook $(INVENTORY) playbooks/site.yml
+	@$(BIN)/ansible-playbook $(INVENTORY) playbooks/instances.yml
+	@$(PYTHON) -m lab.show --name $(LAB_NAME)
+
+lab-destroy:  ## Leave nothing of the lab behind (the caches in .cache stay)
+	@$(LAB) down --name $(LAB_NAME)
+
+guest-image: $(VENV)/.installed  ## Build the small guest image from Debian's packages
+	@$(PYTHON) -m guest build --output $(GUEST_IMAGE)
+
+##@ the tests
+test: lint unit functional sanity molecule  ## Everything CI runs
+
+lint: $(VENV)/.installed  ## Formatting, style, types, playbooks
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/yamllint --strict .
+	@$(BIN)/ansible-lint --offline --profile production
+
+unit: $(VENV)/.installed  ## Fast tests without servers
+	@$(BIN)/pytest -q -n auto tests/unit
+
+functional: $(VENV)/.installed  ## Tests with a real etcd, placement, libvirt and guest on this machine
+	@tools/packages functional
+	@$(BIN)/pytest -q tests/functional
+
+sanity: $(VENV)/.installed  ## ansible-test sanity on a staged copy of the collection
+	@tools/sanity
+
+molecule: $(VENV)/.installed guest-image  ## The stack on a real three-node lab: converge, idempotence, verify
+	@tools/packages lab
+	@$(BIN)/molecule test --scenario-name default
+
+bench: $(VENV)/.installed  ## Measure on the running lab: latency of a create, memory of the daemons
+	@$(BIN)/python -m bench.instances --lab $(LAB_NAME)
+
+##@ the tools
+$(VENV)/.installed: pyproject.toml tools/packages
+	@tools/packages python
+	@echo "making the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[agent,dev]'
+	@touch $@
+
+clean:  ## Remove the virtual environment and all caches
+	@$(LAB) down --all
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+
+.PHONY: help lab lab-destroy guest-image test lint unit functional sanity molecule bench clean
