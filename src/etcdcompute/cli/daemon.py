@@ -1,0 +1,67 @@
+"""What the three daemons have in common when they start and stop."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from etcdcompute import __version__
+from etcdcompute.config import Settings
+from etcdcompute.systemd import notify_stopping
+
+_LOG = logging.getLogger(__name__)
+
+Run = Callable[[Settings, threading.Event], None]
+
+
+def run_daemon(name: str, settings: Settings, run: Run) -> None:
+    """Run a daemon until SIGTERM or SIGINT asks it to stop; it then finishes what it is at and returns.
+
+    The daemon has a thread of its own and the main thread does nothing but wait: a signal's handler runs in the main
+    thread between any two instructions, and would wait for ever for a lock that the interrupted code holds.
+    """
+    configure_logging(settings.log.level)
+    stop = threading.Event()
+    failures: list[BaseException] = []
+    asked = False
+
+    def ask_to_stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            return
+        asked = True
+        stop.set()
+        _LOG.info("%s: stopping on %s", name, signal.Signals(number).name)
+        notify_stopping()
+
+    def work() -> None:
+        try:
+            run(settings, stop)
+        except BaseException as error:  # noqa: BLE001 - raised again by the main thread
+            failures.append(error)
+
+    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        _LOG.info("%s %s starts", name, __version__)
+        worker = threading.Thread(target=work, name=name)
+        worker.start()
+        worker.join()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if failures:
+        raise failures[0]
+    _LOG.info("%s has stopped", name)
+
+
+def configure_logging(level: str) -> None:
+    """Log to standard error; systemd's journal adds the time, so it is left out where the journal listens."""
+    moment = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
+    logging.basicConfig(
+        stream=sys.stderr, level=level.upper(), format=f"{moment}%(levelname)s %(name)s: %(message)s", force=True
+    )
+    # A line per connection at debug and per retry at warning: what matters of it we log ourselves.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
