@@ -1,0 +1,168 @@
+"""The nodes' base: a Debian root with what every node has, built once per recipe and shared by all labs."""
+
+import hashlib
+import json
+import re
+import shutil
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.commands import run_logged, succeeds
+from lab.layout import CHECKOUT
+from lab.locks import held
+from lab.progress import Progress
+from lab.state import write_atomically
+from lab.surroundings import Surroundings
+
+RELEASES = ("trixie", "bookworm")
+SIZE_MIB = 1400
+INSTALLED = (
+    "systemd systemd-sysv dbus libpam-systemd python3 python3-venv python3-apt openssh-server iproute2 iputils-ping "
+    "sudo ca-certificates procps kmod netbase curl less"
+).split()
+# What the roles install: downloaded with its dependencies, so that they really install it, but from the disk.
+DOWNLOADED = (
+    "etcd-server etcd-client libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils python3-libvirt "
+    "python3-venv python3-pip-whl dnsmasq-base nftables iptables"
+).split()
+# Without --force-unsafe-io dpkg syncs every file: that is most of the time of an install, for nodes nobody keeps.
+SETUP = r"""
+set -eu
+echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/lab
+update-ca-certificates
+apt-get update
+apt-get install --yes --download-only --no-install-recommends $DOWNLOADED
+systemctl enable systemd-networkd ssh
+systemctl disable systemd-networkd-wait-online
+systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer \
+    systemd-firstboot.service systemd-networkd-persistent-storage.service
+systemctl set-default multi-user.target
+passwd --lock root
+rm -f /etc/ssh/ssh_host_* /etc/machine-id /var/lib/dbus/machine-id /var/log/*.log
+touch /etc/machine-id
+"""
+APT_CONF = """\
+// Keep what was downloaded: nodes install from /var/cache/apt/archives.
+APT::Keep-Downloaded-Packages "true";
+Binary::apt::APT::Keep-Downloaded-Packages "true";
+APT::Periodic::Enable "0";
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A finished base: where its root is, and the id of the build (a rebuilt base is another one)."""
+
+    root: Path
+    build: str
+
+
+def sources(release: str, surroundings: Surroundings) -> str:
+    """Return apt's source list of a node."""
+    main = f"deb {surroundings.mirror}"
+    return (
+        f"{main} {release} main\n{main} {release}-updates main\n"
+        f"deb {surroundings.security_mirror} {release}-security main\n"
+    )
+
+
+def recipe(release: str, surroundings: Surroundings) -> str:
+    """Return a hash over everything that decides what is in the base, less the packages' versions."""
+    parts = [
+        release, sources(release, surroundings), surroundings.authorities_digest,
+        " ".join(INSTALLED), " ".join(DOWNLOADED), SETUP, APT_CONF,
+    ]  # fmt: skip
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def folder_of(cache: Path, release: str, surroundings: Surroundings) -> Path:
+    """Return where the base of this recipe is, or will be."""
+    return cache / "bases" / f"{release}-{recipe(release, surroundings)}"
+
+
+def find(cache: Path, release: str, surroundings: Surroundings) -> Base | None:
+    """Return the finished base of this recipe, None where it has to be built."""
+    return read(folder_of(cache, release, surroundings))
+
+
+def read(folder: Path) -> Base | None:
+    """Return the finished base in `folder`, None where there is none."""
+    try:
+        return Base(folder / "root", json.loads((folder / "base.json").read_text())["build"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def build(cache: Path, release: str, surroundings: Surroundings, progress: Progress) -> Base:
+    """Return the base of this recipe, building it where it isn't there; waits for somebody else who is at it."""
+    folder = folder_of(cache, release, surroundings)
+    if finished := read(folder):
+        return finished
+    with held(cache / "locks" / f"base-{release}.lock", progress, f"another run that builds the {release} base"):
+        if finished := read(folder):
+            return finished
+        _clean(cache, release, keep=folder)
+        return _build(folder, release, surroundings, progress)
+
+
+def _clean(cache: Path, release: str, keep: Path) -> None:
+    """Remove what an interrupted build left, and bases of older recipes that no lab of this checkout stands on."""
+    in_use = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    standing = {path.read_text().strip() for path in CHECKOUT.glob(".lab/*/nodes/*/base")}
+    for folder in (cache / "bases").glob(f"{release}-*"):
+        if folder != keep and str(folder) not in in_use and str(folder) not in standing:
+            shutil.rmtree(folder)
+    if keep.exists():
+        shutil.rmtree(keep)
+    for folder in (cache / "building").glob(f"{release}-*"):
+        shutil.rmtree(folder)
+
+
+def _build(folder: Path, release: str, surroundings: Surroundings, progress: Progress) -> Base:
+    """Build in a temporary place and rename it, so that a base is either whole or not there."""
+    began = time.monotonic()
+    cache = folder.parent.parent
+    temporary = cache / "building" / folder.name
+    root = temporary / "root"
+    log = cache / "logs" / f"base-{release}.log"
+    for directory in (folder.parent, temporary, log.parent):
+        directory.mkdir(parents=True, exist_ok=True)
+    temporary.chmod(0o700)
+    log.write_text("")
+    progress.say(f"building the {release} base from {surroundings.mirror} (once; about 0.5 GB to download)")
+    with progress.step("debootstrap: the smallest Debian with systemd, Python and SSH") as step:
+        include = f"--include={','.join(INSTALLED)}"
+        run_logged(
+            ["debootstrap", "--variant=minbase", include, release, str(root), surroundings.mirror], log, step
+        )
+    _configure(root, release, surroundings)
+    with progress.step("downloading the packages that the roles will install") as step:
+        setup = ["chroot", str(root), "env", f"DOWNLOADED={' '.join(DOWNLOADED)}", "sh", "-c", SETUP]
+        mounted = 'mount -t proc proc "$1/proc"; shift; exec "$@"'
+        run_logged(["sh", "-c", mounted, "sh", str(root), *setup], log, step)
+    with progress.step("writing it to the disk"):
+        succeeds(["sync", "--file-system", str(root)], timeout_s=300)
+    (temporary / "base.json").write_text(json.dumps({"build": uuid.uuid4().hex, "release": release}) + "\n")
+    temporary.rename(folder)
+    progress.say(f"the {release} base is ready after {time.monotonic() - began:.0f} s: {folder}")
+    finished = read(folder)
+    assert finished is not None  # noqa: S101 -- written a line ago
+    return finished
+
+
+def _configure(root: Path, release: str, surroundings: Surroundings) -> None:
+    """Write what the set-up needs: sources, certificate authorities, apt's settings, name resolution."""
+    etc = root / "etc"
+    for leftover in (etc / "apt/sources.list.d").glob("*"):
+        leftover.unlink()
+    (etc / "resolv.conf").unlink(missing_ok=True)
+    write_atomically(etc / "resolv.conf", surroundings.resolv_conf() or "\n")
+    write_atomically(etc / "apt/sources.list", sources(release, surroundings))
+    write_atomically(etc / "apt/apt.conf.d/90lab", APT_CONF)
+    write_atomically(etc / "apt/apt.conf.d/91lab-network", surroundings.apt_conf())
+    authorities = root / "usr/local/share/ca-certificates"
+    authorities.mkdir(parents=True, exist_ok=True)
+    for path in surroundings.authorities:
+        shutil.copyfile(path, authorities / re.sub(r"[^A-Za-z0-9_.-]", "_", path.name))

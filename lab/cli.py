@@ -1,0 +1,204 @@
+"""The command line: `python3 -m lab`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab import base, preflight
+from lab.commands import succeeds
+from lab.errors import LabError, PreflightError
+from lab.layout import CHECKOUT, Layout, check_name, labs_in
+from lab.machine import DEFAULT_RELEASE, Lab, Wishes
+from lab.progress import Progress
+from lab.state import Bind
+from lab.surroundings import fetch_surroundings
+
+DEFAULT_NAME = "dev"
+# What needs no root: it only reads the lab's files and keys.
+UNPRIVILEGED = ("exec", "ssh")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status (2: a preflight check failed and nothing was changed)."""
+    options = _parser().parse_args(arguments)
+    progress = Progress()
+    try:
+        if options.command not in UNPRIVILEGED:
+            _become_root(arguments)
+        return _run(options, progress)
+    except PreflightError as error:
+        progress.say("can't do that yet; nothing was changed:")
+        for problem in error.problems:
+            progress.say(f"  - {problem}")
+        return 2
+    except LabError as error:
+        progress.say(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        progress.say("interrupted: `up` goes on from here, `down` removes what there is")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m lab",
+        description="Makes and removes labs: Debian machines on this machine, with addresses of their own.",
+        epilog="LAB_NAME, LAB_RELEASE, LAB_SUBNET, LAB_NODES and LAB_MIRROR take the place of options not given.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, summary: str, *, lab: bool = True) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=summary)
+        if lab:
+            default = os.environ.get("LAB_NAME") or DEFAULT_NAME
+            added.add_argument("--name", default=default, help="the lab's name (default: %(default)s)")
+        return added
+
+    def release(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--release", choices=base.RELEASES, help=f"Debian release (default: {DEFAULT_RELEASE})")
+        added.add_argument("--mirror", help="Debian mirror (default: the one that this machine's apt uses)")
+
+    up = command("up", "Make or repair a lab; a running one stays as it is.")
+    release(up)
+    up.add_argument("--nodes", help="comma-separated names (default: etcd1,etcd2,etcd3); the first is the controller")
+    up.add_argument("--subnet", help="CIDR of the lab's network, or auto (the default): a free one")
+    up.add_argument("--bind", action="append", metavar="SRC:DST", help="show SRC of this machine at DST in every node")
+    command("down", "Remove a lab: processes, mounts, network, files. The cache stays.")
+    command("status", "Say what there is of a lab.")
+    command("list", "Name the labs of this checkout.", lab=False)
+    release(command("base", "Build the base that nodes are made from, nothing else.", lab=False))
+    check = command("check", "Say what this machine lacks for labs.", lab=False)
+    check.add_argument("--install", action="store_true", help="install missing packages with apt-get")
+    for name, summary in (
+        ("start", "Start a node that was killed, and wait until it has booted."),
+        ("kill", "Cut a node's power: everything in it ends at once, its disk stays."),
+        ("reboot", "Reboot a node from the inside, and wait until it has booted."),
+    ):
+        added = command(name, summary)
+        added.add_argument("target", nargs="+", metavar="[NAME] NODE", help="the node (with the lab's name before it)")
+    run = command("exec", "Run a command in a node as root (a shell if none is given).")
+    run.add_argument("node")
+    run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD")
+    return parser
+
+
+def _run(options: argparse.Namespace, progress: Progress) -> int:
+    if options.command == "list":
+        for name in labs_in(CHECKOUT):
+            print(name)
+        return 0
+    if options.command == "check":
+        return _check(progress, install=options.install)
+    if options.command == "base":
+        return _base(options, progress)
+    node = ""
+    if options.command in ("start", "kill", "reboot"):
+        *name, node = options.target
+        if len(name) > 1:
+            raise LabError(f"{options.command} takes a lab's name and a node, not {' '.join(options.target)}")
+        options.name = name[0] if name else options.name
+    lab = Lab(Layout(check_name(options.name, "lab")), progress)
+    match options.command:
+        case "up":
+            lab.up(_wishes(options))
+        case "down":
+            lab.down()
+        case "status":
+            return _status(lab)
+        case "start":
+            lab.start(node)
+        case "kill":
+            lab.kill(node)
+        case "reboot":
+            lab.reboot(node)
+        case "exec":
+            _exec(lab, options)
+    return 0
+
+
+def _wishes(options: argparse.Namespace) -> Wishes:
+    nodes = options.nodes or os.environ.get("LAB_NODES")
+    return Wishes(
+        nodes=tuple(name.strip() for name in nodes.split(",") if name.strip()) if nodes else None,
+        release=_release(options),
+        subnet=options.subnet or os.environ.get("LAB_SUBNET") or None,
+        binds=tuple(_bind(text) for text in options.bind) if options.bind else None,
+        mirror=options.mirror or os.environ.get("LAB_MIRROR") or None,
+    )
+
+
+def _release(options: argparse.Namespace) -> str | None:
+    release = options.release or os.environ.get("LAB_RELEASE") or None
+    if release is not None and release not in base.RELEASES:
+        raise LabError(f"LAB_RELEASE={release} is not known: it is one of {', '.join(base.RELEASES)}")
+    return release
+
+
+def _bind(text: str) -> Bind:
+    source, colon, target = text.partition(":")
+    if not colon or not target.startswith("/") or ".." in Path(target).parts:
+        raise LabError(f"--bind {text} is not SRC:DST with an absolute DST, such as --bind dist:/srv/dist")
+    return Bind(str(Path(source).resolve()), target)
+
+
+def _status(lab: Lab) -> int:
+    rows = [("NODE", "ADDRESS", "STATE", "PID"), *lab.status()]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0 if all(row[2] == "running" for row in rows[1:]) else 3
+
+
+def _check(progress: Progress, *, install: bool) -> int:
+    if install:
+        preflight.install_programs(progress)
+    problems = [*preflight.privilege_problems(), *preflight.program_problems()]
+    if not problems:
+        problems += preflight.network_problems(fetch_surroundings())
+        problems += preflight.disk_problems(CHECKOUT, base_is_missing=True, missing_nodes=3)
+        problems += preflight.memory_problems(3)
+        if not Path("/dev/net/tun").exists():
+            problems.append("there is no /dev/net/tun: `modprobe tun` makes it")
+    if problems:
+        raise PreflightError(problems)
+    progress.say("this machine has what a lab of three nodes needs")
+    return 0
+
+
+def _base(options: argparse.Namespace, progress: Progress) -> int:
+    problems = [*preflight.privilege_problems(), *preflight.program_problems()]
+    if problems:
+        raise PreflightError(problems)
+    layout = Layout("base")
+    surroundings = fetch_surroundings(options.mirror or os.environ.get("LAB_MIRROR"))
+    finished = base.build(layout.cache, _release(options) or DEFAULT_RELEASE, surroundings, progress)
+    progress.say(f"base: {finished.root}")
+    return 0
+
+
+def _exec(lab: Lab, options: argparse.Namespace) -> None:
+    """Become the SSH client, so that input, output and exit status are the command's."""
+    argv = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
+    terminal = ["-t"] if sys.stdin.isatty() and not argv else []
+    command = lab.ssh_command(options.node, *terminal)
+    os.execvp(command[0], [*command, *(["--", _shell(argv)] if argv else [])])  # noqa: S606
+
+
+def _shell(argv: Sequence[str]) -> str:
+    """Return the arguments as the one string SSH passes on; a single one is taken for shell code, as ssh does."""
+    import shlex
+
+    return argv[0] if len(argv) == 1 else shlex.join(argv)
+
+
+def _become_root(arguments: Sequence[str] | None) -> None:
+    """Start again under sudo where that asks no password; otherwise the preflight says that root is missing."""
+    if os.geteuid() == 0 or not succeeds(["sudo", "-n", "true"]):
+        return
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    kept = [f"{key}={value}" for key, value in os.environ.items() if key.startswith("LAB_")]
+    # PYTHONPATH: sudo may change what python3 -m finds, the working directory stays.
+    command = ["sudo", "-n", "env", *kept, sys.executable, "-m", "lab", *argv]
+    os.execvp("sudo", command)  # noqa: S606

@@ -1,0 +1,319 @@
+"""A lab: bringing it up from any state, taking it down from any state, and handling its nodes in between."""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lab import access, base, network, preflight
+from lab import subnet as subnets
+from lab.commands import run, succeeds
+from lab.container import ContainerDriver
+from lab.driver import Driver
+from lab.errors import LabError, PreflightError
+from lab.layout import Layout, check_name
+from lab.locks import held
+from lab.progress import Progress, Step
+from lab.state import Bind, Node, State, load, new_nodes, save
+from lab.surroundings import Surroundings, fetch_surroundings
+
+DEFAULT_NODES = ("etcd1", "etcd2", "etcd3")
+DEFAULT_RELEASE = "trixie"
+BOOT_LIMIT_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user asked for; None where nothing was said, so that an existing lab keeps what it has."""
+
+    nodes: tuple[str, ...] | None = None
+    release: str | None = None
+    subnet: str | None = None
+    binds: tuple[Bind, ...] | None = None
+    mirror: str | None = None
+
+
+class Lab:
+    """One lab of this checkout."""
+
+    def __init__(self, layout: Layout, progress: Progress) -> None:
+        self.layout = layout
+        self.progress = progress
+
+    def up(self, wishes: Wishes) -> State:
+        """Make the lab what it is meant to be, whatever is there; a running lab is left as it is."""
+        began = time.monotonic()
+        with self._locked():
+            surroundings = fetch_surroundings(wishes.mirror)
+            old = load(self.layout.state_file)
+            state = self._decide(old, wishes, surroundings)
+            driver = self._driver(surroundings)
+            missing = [node for node in state.nodes if not driver.exists(node.name)]
+            stopped = [node for node in state.nodes if node in missing or driver.running(node) is None]
+            self._check(state, surroundings, driver, missing, stopped)
+            self.progress.say(f"lab {state.name}: {len(state.nodes)} nodes, Debian {state.release}, {state.subnet}")
+            self.layout.folder.mkdir(parents=True, exist_ok=True)
+            save(state, self.layout.state_file)
+            access.ensure_keys(self.layout, state)
+            access.write_views(self.layout, state)
+            if missing:
+                driver.prepare(state, self.progress)
+            if network.bring_up(state, self.layout, surroundings.mtu, self.progress):
+                # A new bridge has none of the old ports: nodes that survived its loss are started again.
+                stopped = list(state.nodes) if old is not None else stopped
+            for node in missing:
+                with self.progress.step(f"making {node.name} from the base"):
+                    driver.make(state, node)
+            self._start(state, driver, stopped)
+            self._wait(state, driver, state.nodes)
+            state = self._record(state, driver)
+        changed = "unchanged" if not missing and not stopped else f"up after {time.monotonic() - began:.1f} s"
+        self._tell(state, changed)
+        return state
+
+    def down(self) -> None:
+        """Remove everything the lab made, from any state, and verify that it is gone; the cache stays."""
+        began = time.monotonic()
+        with self._locked():
+            driver = self._driver(None)
+            nodes: list[Node | str] = list(self._known_nodes())
+            self.progress.say(f"lab {self.layout.name}: removing {len(nodes)} nodes, their network and files")
+            for node in nodes:
+                name = node if isinstance(node, str) else node.name
+                driver.kill(node)
+                driver.remove(name)
+            network.tear_down(self.layout, self.progress)
+            remaining = network.leftovers(self.layout)
+            for node in nodes:
+                remaining += driver.leftovers(node if isinstance(node, str) else node.name)
+            if remaining:
+                raise LabError(
+                    f"of lab {self.layout.name} these are still there: {'; '.join(remaining)}. "
+                    "`python3 -m lab down` may be repeated at any time"
+                )
+            if self.layout.folder.exists():
+                # The state file last: while it exists, an interrupted `down` is known to be unfinished.
+                for entry in self.layout.folder.iterdir():
+                    if entry != self.layout.state_file:
+                        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                shutil.rmtree(self.layout.folder)
+            if self.layout.folder.parent.is_dir() and not any(self.layout.folder.parent.iterdir()):
+                self.layout.folder.parent.rmdir()
+        self.progress.say(f"lab {self.layout.name}: gone after {time.monotonic() - began:.1f} s; the cache is kept")
+
+    def status(self) -> list[tuple[str, str, str, str]]:
+        """Return (node, address, state, first process) of every node; an error if there is no such lab."""
+        state = self._existing()
+        driver = self._driver(None)
+        rows = []
+        for node in state.nodes:
+            process = driver.running(node)
+            word = "missing" if not driver.exists(node.name) else "stopped" if process is None else "running"
+            if process is not None and not self._probe(state, node):
+                word = "booting"
+            rows.append((node.name, node.address, word, str(process.pid) if process else "-"))
+        return rows
+
+    def kill(self, name: str) -> None:
+        """Cut one node's power: everything in it dies at once, its disk stays."""
+        with self._locked():
+            node = self._existing().node(name)
+            ended = self._driver(None).kill(node)
+        self.progress.say(f"{name}: {'power cut' if ended else 'was not running'}")
+
+    def start(self, name: str) -> None:
+        """Start a node that doesn't run, and wait until it has booted."""
+        with self._locked():
+            state = self._existing()
+            node = state.node(name)
+            driver = self._driver(None)
+            if not network.is_up(state) or not driver.exists(name):
+                raise LabError(f"lab {state.name} is not complete: `python3 -m lab up --name {state.name}` repairs it")
+            stopped = [] if driver.running(node) else [node]
+            self._start(state, driver, stopped)
+            self._wait(state, driver, [node])
+            self._record(state, driver)
+        self.progress.say(f"{name}: {'running' if stopped else 'was running already'}")
+
+    def reboot(self, name: str) -> None:
+        """Ask a node to reboot as its administrator would, and wait until it has booted again."""
+        with self._locked():
+            state = self._existing()
+            node = state.node(name)
+            driver = self._driver(None)
+            before = driver.running(node)
+            if before is None:
+                raise LabError(f"{name} is not running: `python3 -m lab start --name {state.name} {name}` starts it")
+            run([*access.ssh_command(self.layout, state, name), "systemctl reboot"], check=False)
+            with self.progress.step(f"{name}: rebooting") as step:
+                self._until(lambda: driver.running(node) not in (None, before), driver, [node], step)
+            self._wait(state, driver, [node])
+            self._record(state, driver)
+        self.progress.say(f"{name}: running")
+
+    def ssh_command(self, node: str, *options: str) -> list[str]:
+        """Return the command that logs in to a node."""
+        return access.ssh_command(self.layout, self._existing(), node, *options)
+
+    def _locked(self):  # type: ignore[no-untyped-def]
+        return held(self.layout.lock, self.progress, f"another run that changes lab {self.layout.name}")
+
+    def _existing(self) -> State:
+        state = load(self.layout.state_file)
+        if state is None:
+            raise LabError(f"there is no lab {self.layout.name}: `python3 -m lab up --name {self.layout.name}` makes it")
+        return state
+
+    def _driver(self, surroundings: Surroundings | None) -> Driver:
+        """Return the lab's driver; the one place that a second kind of node has to be added to."""
+        return ContainerDriver(self.layout, surroundings or fetch_surroundings())
+
+    def _known_nodes(self) -> list[Node | str]:
+        """Return the lab's nodes from its record, or, where that is lost, by what is on the disk."""
+        try:
+            state = load(self.layout.state_file)
+        except LabError:
+            state = None
+        known: dict[str, Node | str] = {node.name: node for node in state.nodes} if state else {}
+        folder = self.layout.folder / "nodes"
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            known.setdefault(entry.name, entry.name)
+        for name in () if state else DEFAULT_NODES:
+            known.setdefault(name, name)
+        return list(known.values())
+
+    def _decide(self, old: State | None, wishes: Wishes, surroundings: Surroundings) -> State:
+        """Return the state to reach; an existing lab can't be turned into another one."""
+        if old is not None:
+            self._refuse_changes(old, wishes)
+            return old
+        names = tuple(check_name(name, "node") for name in wishes.nodes or DEFAULT_NODES)
+        if len(set(names)) != len(names):
+            raise LabError(f"a node is named twice: {', '.join(names)}")
+        if wishes.subnet in (None, "auto"):
+            used = subnets.fetch_used(ignore_device=self.layout.bridge, nameservers=surroundings.nameservers)
+            net = subnets.choose(used, int(self.layout.ident, 16))
+        else:
+            net = subnets.parse(str(wishes.subnet), len(names))
+        return State(
+            name=self.layout.name,
+            driver="container",
+            release=wishes.release or DEFAULT_RELEASE,
+            subnet=str(net),
+            bridge=self.layout.bridge,
+            table=self.layout.table,
+            nodes=new_nodes(names, net),
+            binds=wishes.binds or (),
+        )
+
+    def _refuse_changes(self, old: State, wishes: Wishes) -> None:
+        asked = (
+            ("nodes", wishes.nodes, tuple(node.name for node in old.nodes)),
+            ("release", wishes.release, old.release),
+            ("subnet", None if wishes.subnet == "auto" else wishes.subnet, old.subnet),
+            ("binds", wishes.binds, old.binds),
+        )
+        different = [
+            f"{what} {_shown(has)} instead of {_shown(wanted)}" for what, wanted, has in asked if wanted not in (None, has)
+        ]
+        if different:
+            raise LabError(
+                f"the name {old.name} is in use by a lab with {' and '.join(different)}: "
+                f"choose another --name, or remove it with `python3 -m lab down --name {old.name}`"
+            )
+
+    def _check(
+        self, state: State, surroundings: Surroundings, driver: Driver, missing: Sequence[Node], stopped: Sequence[Node]
+    ) -> None:
+        programs = not preflight.missing_programs()
+        problems = preflight.find_problems(
+            state,
+            surroundings,
+            driver,
+            folder=self.layout.folder,
+            base_is_missing=bool(missing) and base.find(self.layout.cache, state.release, surroundings) is None,
+            missing=[node.name for node in missing],
+            stopped=[node.name for node in stopped],
+            bridge_is_up=programs and network.is_up(state),
+        )
+        if problems:
+            raise PreflightError(problems)
+
+    def _start(self, state: State, driver: Driver, nodes: Sequence[Node]) -> None:
+        for node in nodes:
+            self.progress.say(f"  starting {node.name} ({node.address})")
+            driver.start(state, node)
+
+    def _wait(self, state: State, driver: Driver, nodes: Sequence[Node]) -> None:
+        """Wait until every node answers on SSH and its systemd has finished booting."""
+        with self.progress.step(f"waiting for {', '.join(node.name for node in nodes)}") as step:
+            pending = list(nodes)
+
+            def all_booted() -> bool:
+                with ThreadPoolExecutor(len(pending), thread_name_prefix="probe") as pool:
+                    answers = list(pool.map(lambda node: self._probe(state, node), pending))
+                pending[:] = [node for node, booted in zip(pending, answers, strict=True) if not booted]
+                step.detail = f"{', '.join(node.name for node in pending)} still booting"
+                return not pending
+
+            self._until(all_booted, driver, pending, step)
+
+    def _probe(self, state: State, node: Node) -> bool:
+        """Return whether the node answers on SSH and says that its boot is over, well or not so well."""
+        question = "case $(systemctl is-system-running) in running|degraded) exit 0;; esac; exit 1"
+        command = access.ssh_command(self.layout, state, node.name, "-o", "ConnectTimeout=3")
+        return succeeds([*command, question], timeout_s=15)
+
+    def _until(self, reached: Callable[[], bool], driver: Driver, pending: list[Node], step: Step) -> None:
+        """Wait for `reached`; an error shows the console of a node that ended or didn't boot in time."""
+        deadline = time.monotonic() + BOOT_LIMIT_S
+        absent: dict[str, float] = {}
+        while not reached():
+            now = time.monotonic()
+            for node in pending:
+                if driver.running(node):
+                    absent.pop(node.name, None)
+                # A reboot leaves a moment without a process.
+                elif now - absent.setdefault(node.name, now) > 10:
+                    raise LabError(f"{node.name} ended while it booted. Its console:\n{driver.console(node.name)}")
+            if now > deadline:
+                name = pending[0].name
+                raise LabError(
+                    f"{name} has not booted within {BOOT_LIMIT_S:.0f} s ({step.detail}). Its console:\n"
+                    f"{driver.console(name)}"
+                )
+            time.sleep(0.2)
+
+    def _record(self, state: State, driver: Driver) -> State:
+        """Write down which processes the nodes are."""
+        nodes = []
+        for node in state.nodes:
+            process = driver.running(node)
+            nodes.append(
+                replace(
+                    node,
+                    leader_pid=process.pid if process else None,
+                    leader_started=process.started if process else None,
+                )
+            )
+        state = replace(state, nodes=tuple(nodes))
+        save(state, self.layout.state_file)
+        access.give_to_caller(self.layout)
+        return state
+
+    def _tell(self, state: State, outcome: str) -> None:
+        nodes = ", ".join(f"{node.name} {node.address}" for node in state.nodes)
+        inventory = self.layout.inventory
+        if inventory.is_relative_to(Path.cwd()):
+            inventory = inventory.relative_to(Path.cwd())
+        self.progress.say(f"lab {state.name}: {outcome}: {nodes}")
+        self.progress.say(f"  inventory {inventory}; a shell: python3 -m lab exec --name {state.name} {state.nodes[0].name}")
+
+
+def _shown(value: object) -> str:
+    """Return a setting as the user would write it."""
+    if isinstance(value, tuple):
+        return ",".join(f"{item.source}:{item.target}" if isinstance(item, Bind) else str(item) for item in value) or "none"
+    return str(value)

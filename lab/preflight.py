@@ -1,0 +1,130 @@
+"""Everything that would stand in the way, found before anything is changed."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab import subnet as subnets
+from lab.commands import environment, run
+from lab.container import MEMORY_MIB, NODE_MIB, PROGRAMS
+from lab.base import SIZE_MIB as BASE_MIB
+from lab.driver import Driver
+from lab.errors import CommandError, LabError
+from lab.progress import Progress
+from lab.state import State
+from lab.surroundings import Surroundings
+
+
+def missing_programs() -> dict[str, str]:
+    """Return the programs that are missing, each with the Debian package it comes in."""
+    path = environment()["PATH"]
+    return {program: package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None}
+
+
+def program_problems() -> list[str]:
+    """Return a sentence about missing programs, if any are."""
+    missing = missing_programs()
+    if not missing:
+        return []
+    packages = " ".join(sorted(set(missing.values())))
+    return [
+        f"programs are missing ({', '.join(sorted(missing))}): "
+        f"`apt-get install {packages}`, or `python3 -m lab check --install`"
+    ]
+
+
+def install_programs(progress: Progress) -> None:
+    """Install the packages of the missing programs with apt-get."""
+    packages = sorted(set(missing_programs().values()))
+    if not packages:
+        return
+    if shutil.which("apt-get") is None:
+        raise LabError(f"this machine has no apt-get: install {', '.join(packages)} the way it is done here")
+    with progress.step(f"installing {' '.join(packages)}"):
+        env = ["env", "DEBIAN_FRONTEND=noninteractive"]
+        run([*env, "apt-get", "update", "-q"], timeout_s=600)
+        run([*env, "apt-get", "install", "-y", "-q", "--no-install-recommends", *packages], timeout_s=1200)
+
+
+def disk_problems(folder: Path, *, base_is_missing: bool, missing_nodes: int) -> list[str]:
+    """Return a sentence if the disk hasn't room for what is still to be made."""
+    needed = (BASE_MIB if base_is_missing else 0) + NODE_MIB * missing_nodes
+    while not folder.exists():
+        folder = folder.parent
+    available = shutil.disk_usage(folder).free // 2**20
+    if available >= needed:
+        return []
+    return [
+        f"too little disk at {folder}: {needed} MiB needed (base {BASE_MIB if base_is_missing else 0}, "
+        f"{missing_nodes} nodes of {NODE_MIB}), {available} MiB available: free some, or use fewer nodes"
+    ]
+
+
+def memory_problems(starting_nodes: int) -> list[str]:
+    """Return a sentence if the memory is too small for the nodes that are still to be started."""
+    needed = MEMORY_MIB * starting_nodes
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            available = int(line.split()[1]) // 1024
+            if available < needed:
+                return [
+                    f"too little memory: {starting_nodes} nodes need {needed} MiB, {available} MiB are available: "
+                    "end something, or use fewer nodes"
+                ]
+    return []
+
+
+def subnet_problems(state: State, surroundings: Surroundings) -> list[str]:
+    """Return a sentence if the lab's subnet is used by something else on this machine."""
+    try:
+        used = subnets.fetch_used(ignore_device=state.bridge, nameservers=surroundings.nameservers)
+    except CommandError:
+        return []  # without ip, which program_problems reports
+    if others := subnets.overlapping(state.network, used):
+        return [
+            f"the subnet {state.subnet} collides with {', '.join(others)} on this machine: "
+            "take another with --subnet (or --subnet auto), for an existing lab after `down`"
+        ]
+    return []
+
+
+def privilege_problems() -> list[str]:
+    """Return a sentence if we are not root (the command line has tried sudo before)."""
+    if os.geteuid() == 0:
+        return []
+    return ["root is needed to make bridges and containers: run this as root, or with sudo"]
+
+
+def network_problems(surroundings: Surroundings) -> list[str]:
+    """Return a sentence if the nodes could not resolve names."""
+    if surroundings.nameservers:
+        return []
+    return [
+        "no name server that nodes could reach: /etc/resolv.conf names only loopback or IPv6 addresses, "
+        "put `nameserver ADDRESS` with an IPv4 address into it"
+    ]
+
+
+def find_problems(
+    state: State,
+    surroundings: Surroundings,
+    driver: Driver,
+    *,
+    folder: Path,
+    base_is_missing: bool,
+    missing: Sequence[str],
+    stopped: Sequence[str],
+    bridge_is_up: bool,
+) -> list[str]:
+    """Return everything that would stop `up`; empty when it can go ahead."""
+    problems = [*privilege_problems(), *program_problems(), *network_problems(surroundings)]
+    problems += [] if bridge_is_up else subnet_problems(state, surroundings)
+    problems += disk_problems(folder, base_is_missing=base_is_missing, missing_nodes=len(missing))
+    problems += memory_problems(len(stopped))
+    problems += [
+        f"--bind {bind.source}: there is no such file or directory"
+        for bind in state.binds
+        if not Path(bind.source).exists()
+    ]
+    return problems + driver.problems(len(missing))

@@ -1,0 +1,138 @@
+"""Finding a node's processes without trusting a stored process id, and ending exactly those.
+
+A node is up to four kinds of process: the script that starts it again after a reboot, systemd-nspawn, the node's own
+first process (its leader) and everything below that. When systemd-nspawn is killed the leader lives on, so each is
+looked for by a mark of its own: the paths in the command line for the first two (in our own PID namespace only, since
+a node may contain a lab of its own), the machine id in the environment or the cgroup's name for the leader.
+"""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import LabError
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process: its id, when it started (clock ticks after the boot) and what it is to its node."""
+
+    pid: int
+    started: int
+    role: str  # "script", "nspawn", "leader" or "member"
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What identifies one node's processes."""
+
+    script: Path
+    root: Path
+    unit: str
+    machine_id: str | None
+
+
+def started_at(pid: int) -> int | None:
+    """Return when the process started in clock ticks after the boot, None if there is no such process."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text[text.rindex(")") + 2 :].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def find(marks: Marks) -> list[Process]:
+    """Return all processes of the node, those that would start others first."""
+    found = [process for pid in _pids() if (process := _classify(pid, marks)) is not None]
+    order = ("script", "nspawn", "leader", "member")
+    return sorted(found, key=lambda process: (order.index(process.role), process.pid))
+
+
+def leader(marks: Marks) -> Process | None:
+    """Return the node's own first process, None while there is none."""
+    return next((process for process in find(marks) if process.role == "leader"), None)
+
+
+def end(marks: Marks, within_s: float = 20) -> int:
+    """Kill all processes of the node as a power cut would; return how many there were, an error if some stay."""
+    deadline = time.monotonic() + within_s
+    killed: set[tuple[int, int]] = set()
+    while processes := find(marks):
+        for process in processes:
+            if _kill(process, marks):
+                killed.add((process.pid, process.started))
+        if time.monotonic() > deadline:
+            pids = ", ".join(str(process.pid) for process in processes)
+            raise LabError(f"processes {pids} of {marks.unit} are still there {within_s:.0f} s after SIGKILL")
+        time.sleep(0.05)
+    return len(killed)
+
+
+def _kill(process: Process, marks: Marks) -> bool:
+    """Kill a process, making sure through a pidfd that it is still the one that was found."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        again = _classify(process.pid, marks)
+        if again is None or again.started != process.started:
+            return False
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _pids() -> Iterator[int]:
+    for entry in os.scandir(PROC):
+        if entry.name.isdecimal():
+            yield int(entry.name)
+
+
+def _classify(pid: int, marks: Marks) -> Process | None:
+    """Return what the process is to the node, None for a stranger, a kernel thread or one that just ended."""
+    if pid == os.getpid():
+        return None
+    folder = PROC / str(pid)
+    try:
+        arguments = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        role = _role(folder, arguments, marks)
+    except OSError:
+        return None
+    started = started_at(pid) if role else None
+    return Process(pid, started, role) if role and started is not None else None
+
+
+def _role(folder: Path, arguments: list[str], marks: Marks) -> str | None:
+    if not arguments[0]:
+        return None
+    if (folder / "ns" / "pid").readlink() == (PROC / "self" / "ns" / "pid").readlink():
+        if str(marks.script) in arguments[:3]:
+            return "script"
+        if f"--directory={marks.root}" in arguments and Path(arguments[0]).name == "systemd-nspawn":
+            return "nspawn"
+        # systemd-nspawn forks helpers that share its arguments, so nothing else of ours is in this namespace.
+        return None
+    innermost = re.search(r"^NSpid:\s+\d+\s+1$", (folder / "status").read_text(), re.MULTILINE)
+    if innermost and marks.machine_id:
+        if f"container_uuid={_dashed(marks.machine_id)}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+            return "leader"
+    in_cgroup = re.search(rf"[:/]{re.escape(marks.unit)}(\.service)?(/|$)", (folder / "cgroup").read_text(), re.MULTILINE)
+    if in_cgroup:
+        return "leader" if innermost else "member"
+    return None
+
+
+def _dashed(machine_id: str) -> str:
+    """Return a machine id the way systemd-nspawn writes it into the environment."""
+    return "-".join((machine_id[:8], machine_id[8:12], machine_id[12:16], machine_id[16:20], machine_id[20:]))
