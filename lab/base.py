@@ -18,21 +18,30 @@ from lab.surroundings import Surroundings
 
 RELEASES = ("trixie", "bookworm")
 SIZE_MIB = 1400
-INSTALLED = (
-    "systemd systemd-sysv dbus libpam-systemd python3 python3-venv python3-apt openssh-server iproute2 iputils-ping "
-    "sudo ca-certificates procps kmod netbase curl less"
-).split()
+INSTALLED = tuple(
+    """
+    systemd systemd-sysv dbus libpam-systemd python3 python3-venv python3-apt openssh-server iproute2 iputils-ping
+    sudo ca-certificates procps kmod netbase curl less
+    """.split()  # noqa: SIM905 -- read and edited as a list of words
+)
 # What the roles install: downloaded with its dependencies, so that they really install it, but from the disk.
-DOWNLOADED = (
-    "etcd-server etcd-client libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils python3-libvirt "
-    "python3-venv python3-pip-whl dnsmasq-base nftables iptables"
-).split()
+DOWNLOADED = tuple(
+    """
+    etcd-server etcd-client libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils python3-libvirt
+    python3-venv python3-pip-whl dnsmasq-base nftables iptables
+    """.split()  # noqa: SIM905
+)
 # Without --force-unsafe-io dpkg syncs every file: that is most of the time of an install, for nodes nobody keeps.
 SETUP = r"""
 set -eu
+trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+chmod +x /usr/sbin/policy-rc.d
 echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/lab
 update-ca-certificates
 apt-get update
+apt-get upgrade --yes
+apt-get clean
 apt-get install --yes --download-only --no-install-recommends $DOWNLOADED
 systemctl enable systemd-networkd ssh
 systemctl disable systemd-networkd-wait-online
@@ -110,7 +119,7 @@ def build(cache: Path, release: str, surroundings: Surroundings, progress: Progr
 def _clean(cache: Path, release: str, keep: Path) -> None:
     """Remove what an interrupted build left, and bases of older recipes that no lab of this checkout stands on."""
     in_use = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    standing = {path.read_text().strip() for path in CHECKOUT.glob(".lab/*/nodes/*/base")}
+    standing = {path.read_text().split("\n")[0] for path in CHECKOUT.glob(".lab/*/nodes/*/base")}
     for folder in (cache / "bases").glob(f"{release}-*"):
         if folder != keep and str(folder) not in in_use and str(folder) not in standing:
             shutil.rmtree(folder)
@@ -134,9 +143,7 @@ def _build(folder: Path, release: str, surroundings: Surroundings, progress: Pro
     progress.say(f"building the {release} base from {surroundings.mirror} (once; about 0.5 GB to download)")
     with progress.step("debootstrap: the smallest Debian with systemd, Python and SSH") as step:
         include = f"--include={','.join(INSTALLED)}"
-        run_logged(
-            ["debootstrap", "--variant=minbase", include, release, str(root), surroundings.mirror], log, step
-        )
+        run_logged(["debootstrap", "--variant=minbase", include, release, str(root), surroundings.mirror], log, step)
     _configure(root, release, surroundings)
     with progress.step("downloading the packages that the roles will install") as step:
         setup = ["chroot", str(root), "env", f"DOWNLOADED={' '.join(DOWNLOADED)}", "sh", "-c", SETUP]

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from lab.surroundings import fetch_surroundings
 
 DEFAULT_NAME = "dev"
 # What needs no root: it only reads the lab's files and keys.
-UNPRIVILEGED = ("exec", "ssh")
+UNPRIVILEGED = ("exec", "list")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,36 +86,48 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, progress: Progress) -> int:
-    if options.command == "list":
-        for name in labs_in(CHECKOUT):
-            print(name)
-        return 0
-    if options.command == "check":
-        return _check(progress, install=options.install)
-    if options.command == "base":
-        return _base(options, progress)
-    node = ""
+    whole_machine = {"list": _list, "check": _check, "base": _base}
+    one_lab = {
+        "up": _up, "down": _down, "status": _status, "exec": _exec, "start": _start, "kill": _kill, "reboot": _reboot
+    }  # fmt: skip
+    if options.command in whole_machine:
+        return whole_machine[options.command](options, progress)
     if options.command in ("start", "kill", "reboot"):
-        *name, node = options.target
+        *name, options.node = options.target
         if len(name) > 1:
             raise LabError(f"{options.command} takes a lab's name and a node, not {' '.join(options.target)}")
         options.name = name[0] if name else options.name
-    lab = Lab(Layout(check_name(options.name, "lab")), progress)
-    match options.command:
-        case "up":
-            lab.up(_wishes(options))
-        case "down":
-            lab.down()
-        case "status":
-            return _status(lab)
-        case "start":
-            lab.start(node)
-        case "kill":
-            lab.kill(node)
-        case "reboot":
-            lab.reboot(node)
-        case "exec":
-            _exec(lab, options)
+    return one_lab[options.command](options, Lab(Layout(check_name(options.name, "lab")), progress))
+
+
+def _list(_options: argparse.Namespace, _progress: Progress) -> int:
+    for name in labs_in(CHECKOUT):
+        print(name)
+    return 0
+
+
+def _up(options: argparse.Namespace, lab: Lab) -> int:
+    lab.up(_wishes(options))
+    return 0
+
+
+def _down(_options: argparse.Namespace, lab: Lab) -> int:
+    lab.down()
+    return 0
+
+
+def _start(options: argparse.Namespace, lab: Lab) -> int:
+    lab.start(options.node)
+    return 0
+
+
+def _kill(options: argparse.Namespace, lab: Lab) -> int:
+    lab.kill(options.node)
+    return 0
+
+
+def _reboot(options: argparse.Namespace, lab: Lab) -> int:
+    lab.reboot(options.node)
     return 0
 
 
@@ -143,7 +156,7 @@ def _bind(text: str) -> Bind:
     return Bind(str(Path(source).resolve()), target)
 
 
-def _status(lab: Lab) -> int:
+def _status(_options: argparse.Namespace, lab: Lab) -> int:
     rows = [("NODE", "ADDRESS", "STATE", "PID"), *lab.status()]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
@@ -151,8 +164,8 @@ def _status(lab: Lab) -> int:
     return 0 if all(row[2] == "running" for row in rows[1:]) else 3
 
 
-def _check(progress: Progress, *, install: bool) -> int:
-    if install:
+def _check(options: argparse.Namespace, progress: Progress) -> int:
+    if options.install:
         preflight.install_programs(progress)
     problems = [*preflight.privilege_problems(), *preflight.program_problems()]
     if not problems:
@@ -178,7 +191,7 @@ def _base(options: argparse.Namespace, progress: Progress) -> int:
     return 0
 
 
-def _exec(lab: Lab, options: argparse.Namespace) -> None:
+def _exec(options: argparse.Namespace, lab: Lab) -> int:
     """Become the SSH client, so that input, output and exit status are the command's."""
     argv = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
     terminal = ["-t"] if sys.stdin.isatty() and not argv else []
@@ -188,8 +201,6 @@ def _exec(lab: Lab, options: argparse.Namespace) -> None:
 
 def _shell(argv: Sequence[str]) -> str:
     """Return the arguments as the one string SSH passes on; a single one is taken for shell code, as ssh does."""
-    import shlex
-
     return argv[0] if len(argv) == 1 else shlex.join(argv)
 
 
@@ -199,6 +210,5 @@ def _become_root(arguments: Sequence[str] | None) -> None:
         return
     argv = list(sys.argv[1:] if arguments is None else arguments)
     kept = [f"{key}={value}" for key, value in os.environ.items() if key.startswith("LAB_")]
-    # PYTHONPATH: sudo may change what python3 -m finds, the working directory stays.
-    command = ["sudo", "-n", "env", *kept, sys.executable, "-m", "lab", *argv]
+    command = ["sudo", "-n", "env", f"PYTHONPATH={CHECKOUT}", *kept, sys.executable, "-m", "lab", *argv]
     os.execvp("sudo", command)  # noqa: S606

@@ -68,7 +68,7 @@ class ContainerDriver:
         except (OSError, ValueError):
             return False
         finished = base.read(folder)
-        return finished is not None and finished.build == build or build == "copy"
+        return (finished is not None and finished.build == build) or build == "copy"
 
     def make(self, state: State, node: Node) -> None:
         """Make the node's root; the file `base`, written last, says that it is complete and what it stands on."""
@@ -237,7 +237,7 @@ class ContainerDriver:
 
     @staticmethod
     def _cgroup_roots() -> list[Path]:
-        """Return the hierarchies in which a node without a systemd unit gets a cgroup: those systemd-nspawn looks at."""
+        """Return the hierarchies in which a node without a systemd unit gets a cgroup: those nspawn looks at."""
         roots = [CGROUPS / "systemd", CGROUPS / "unified", CGROUPS]
         return [root for root in roots if (root / "cgroup.procs").exists()]
 
@@ -281,5 +281,3 @@ done
 
 def _colons(path: str) -> str:
     return path.replace("\\", "\\\\").replace(":", "\\:")
-
-

@@ -1,4 +1,4 @@
-"""What a kind of node must offer; the rest of the lab (network, state, waiting, inventory) is the same for all kinds."""
+"""What a kind of node must offer; the rest of a lab (network, state, waiting, inventory) is the same for all kinds."""
 
 from typing import Protocol
 

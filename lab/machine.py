@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -157,13 +158,15 @@ class Lab:
         """Return the command that logs in to a node."""
         return access.ssh_command(self.layout, self._existing(), node, *options)
 
-    def _locked(self):  # type: ignore[no-untyped-def]
+    def _locked(self) -> AbstractContextManager[None]:
         return held(self.layout.lock, self.progress, f"another run that changes lab {self.layout.name}")
 
     def _existing(self) -> State:
         state = load(self.layout.state_file)
         if state is None:
-            raise LabError(f"there is no lab {self.layout.name}: `python3 -m lab up --name {self.layout.name}` makes it")
+            raise LabError(
+                f"there is no lab {self.layout.name}: `python3 -m lab up --name {self.layout.name}` makes it"
+            )
         return state
 
     def _driver(self, surroundings: Surroundings | None) -> Driver:
@@ -216,7 +219,9 @@ class Lab:
             ("binds", wishes.binds, old.binds),
         )
         different = [
-            f"{what} {_shown(has)} instead of {_shown(wanted)}" for what, wanted, has in asked if wanted not in (None, has)
+            f"{what} {_shown(has)} instead of {_shown(wanted)}"
+            for what, wanted, has in asked
+            if wanted not in (None, has)
         ]
         if different:
             raise LabError(
@@ -248,7 +253,8 @@ class Lab:
 
     def _wait(self, state: State, driver: Driver, nodes: Sequence[Node]) -> None:
         """Wait until every node answers on SSH and its systemd has finished booting."""
-        with self.progress.step(f"waiting for {', '.join(node.name for node in nodes)}") as step:
+        names = ", ".join(node.name for node in nodes)
+        with self.progress.step(f"waiting until {names} have booted and answer on SSH") as step:
             pending = list(nodes)
 
             def all_booted() -> bool:
@@ -309,11 +315,16 @@ class Lab:
         if inventory.is_relative_to(Path.cwd()):
             inventory = inventory.relative_to(Path.cwd())
         self.progress.say(f"lab {state.name}: {outcome}: {nodes}")
-        self.progress.say(f"  inventory {inventory}; a shell: python3 -m lab exec --name {state.name} {state.nodes[0].name}")
+        self.progress.say(
+            f"  inventory {inventory}; a shell: python3 -m lab exec --name {state.name} {state.nodes[0].name}"
+        )
 
 
 def _shown(value: object) -> str:
     """Return a setting as the user would write it."""
     if isinstance(value, tuple):
-        return ",".join(f"{item.source}:{item.target}" if isinstance(item, Bind) else str(item) for item in value) or "none"
+        return (
+            ",".join(f"{item.source}:{item.target}" if isinstance(item, Bind) else str(item) for item in value)
+            or "none"
+        )
     return str(value)

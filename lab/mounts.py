@@ -25,7 +25,9 @@ def unmount_below(folder: Path) -> None:
             run(["umount", str(point)])
         except CommandError as error:
             if mounted_below(point):
-                raise LabError(f"{point} can't be unmounted ({error}): `fuser -vm {point}` shows who uses it") from error
+                raise LabError(
+                    f"{point} can't be unmounted ({error}): `fuser -vm {point}` shows who uses it"
+                ) from error
 
 
 def mount_overlay(lower: Path, upper: Path, work: Path, target: Path) -> None:

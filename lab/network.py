@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from lab import subnet as subnets
 from lab.commands import run, succeeds
+from lab.errors import LabError
 from lab.layout import Layout
 from lab.locks import held
 from lab.progress import Progress
@@ -45,21 +47,29 @@ def is_up(state: State) -> bool:
 
 
 def bring_up(state: State, layout: Layout, mtu: int, progress: Progress) -> bool:
-    """Make what is missing of the network; return whether anything was."""
-    changed = False
+    """Make what is missing of the network; return whether the bridge is a new one, without any node's port."""
+    renewed = False
     with held(HOST_LOCK, progress, "another lab that changes this host's network"):
         if not is_up(state):
             progress.say(f"  network {state.subnet} on bridge {state.bridge}")
             take_down(layout)
+            _refuse_collision(state)
             run(["ip", "link", "add", state.bridge, "type", "bridge", "stp_state", "0", "forward_delay", "0"])
             prefix = f"{state.gateway}/{state.network.prefixlen}"
             run(["ip", "addr", "add", prefix, "dev", state.bridge])
             run(["ip", "link", "set", state.bridge, "mtu", str(mtu), "up"])
             run(["nft", "-f", "-"], stdin=rules(state.table, state.bridge, state.subnet))
-            changed = True
-        changed = _use_forwarding(state.bridge) or changed
-        changed = _pass_foreign_chains(state.bridge) or changed
-    return changed
+            renewed = True
+        _use_forwarding(state.bridge)
+        _pass_foreign_chains(state.bridge)
+    return renewed
+
+
+def _refuse_collision(state: State) -> None:
+    """Look once more, under the lock: another lab may have taken the subnet since the preflight."""
+    used = subnets.fetch_used(ignore_device=state.bridge, nameservers=())
+    if any(state.network.overlaps(other) for other in used):
+        raise LabError(f"the subnet {state.subnet} was taken meanwhile: `down`, then `up` again chooses another")
 
 
 def tear_down(layout: Layout, progress: Progress) -> None:
@@ -89,8 +99,8 @@ def leftovers(layout: Layout) -> list[str]:
     return found + [f"rule in {table} {chain}" for _, table, chain, _ in _our_foreign_rules(layout.bridge)]
 
 
-def _use_forwarding(bridge: str) -> bool:
-    """Switch forwarding on, remembering its value if we are the first lab; return whether it was off."""
+def _use_forwarding(bridge: str) -> None:
+    """Switch forwarding on, remembering its value if we are the first lab."""
     FORWARD_USERS.mkdir(parents=True, exist_ok=True)
     value = FORWARD.read_text().strip()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -100,7 +110,6 @@ def _use_forwarding(bridge: str) -> bool:
     (FORWARD_USERS / bridge).touch()
     if value == "0":
         FORWARD.write_text("1")
-    return value == "0"
 
 
 def _forwarding_before() -> str | None:
@@ -168,15 +177,12 @@ def blocking_chains(ruleset: list[dict[str, Any]]) -> list[tuple[str, str, str]]
     ]
 
 
-def _pass_foreign_chains(bridge: str) -> bool:
-    """Let the nodes' packets pass the forward chains that drop; return whether a rule was missing."""
+def _pass_foreign_chains(bridge: str) -> None:
+    """Let the nodes' packets pass the forward chains of others that drop."""
     present = {(family, table, chain) for family, table, chain, _ in _our_foreign_rules(bridge)}
-    changed = False
     for family, table, chain in blocking_chains(_ruleset()):
         if (family, table, chain) in present:
             continue
         for direction in ("iifname", "oifname"):
             rule = f'insert rule {family} {table} {chain} {direction} "{bridge}" accept comment "{_comment(bridge)}"'
             run(["nft", "-f", "-"], stdin=rule + "\n")
-        changed = True
-    return changed

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab import subnet as subnets
+from lab.base import SIZE_MIB as BASE_MIB
 from lab.commands import environment, run
 from lab.container import MEMORY_MIB, NODE_MIB, PROGRAMS
-from lab.base import SIZE_MIB as BASE_MIB
 from lab.driver import Driver
 from lab.errors import CommandError, LabError
 from lab.progress import Progress

@@ -121,14 +121,14 @@ def _role(folder: Path, arguments: list[str], marks: Marks) -> str | None:
             return "script"
         if f"--directory={marks.root}" in arguments and Path(arguments[0]).name == "systemd-nspawn":
             return "nspawn"
-        # systemd-nspawn forks helpers that share its arguments, so nothing else of ours is in this namespace.
-        return None
+        return None  # all others of the node are in the node's PID namespace
     innermost = re.search(r"^NSpid:\s+\d+\s+1$", (folder / "status").read_text(), re.MULTILINE)
     if innermost and marks.machine_id:
-        if f"container_uuid={_dashed(marks.machine_id)}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+        uuid = f"container_uuid={_dashed(marks.machine_id)}".encode()
+        if uuid in (folder / "environ").read_bytes().split(b"\0"):
             return "leader"
-    in_cgroup = re.search(rf"[:/]{re.escape(marks.unit)}(\.service)?(/|$)", (folder / "cgroup").read_text(), re.MULTILINE)
-    if in_cgroup:
+    group = rf"[:/]{re.escape(marks.unit)}(\.service)?(/|$)"
+    if re.search(group, (folder / "cgroup").read_text(), re.MULTILINE):
         return "leader" if innermost else "member"
     return None
 

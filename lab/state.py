@@ -68,9 +68,7 @@ class State:
 
 def new_nodes(names: Sequence[str], net: IPv4Network) -> tuple[Node, ...]:
     """Return fresh nodes with consecutive addresses and random machine ids."""
-    return tuple(
-        Node(name, subnets.address(net, index), uuid.uuid4().hex) for index, name in enumerate(names)
-    )
+    return tuple(Node(name, subnets.address(net, index), uuid.uuid4().hex) for index, name in enumerate(names))
 
 
 def load(path: Path) -> State | None:

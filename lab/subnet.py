@@ -9,9 +9,7 @@ from lab.commands import run
 from lab.errors import LabError
 
 # libvirt's default network exists in every node; podman's and docker's defaults may appear on the host any time.
-RESERVED = tuple(
-    IPv4Network(text) for text in ("192.168.122.0/24", "10.88.0.0/16", "172.17.0.0/16", "10.0.2.0/24")
-)
+RESERVED = tuple(IPv4Network(text) for text in ("192.168.122.0/24", "10.88.0.0/16", "172.17.0.0/16", "10.0.2.0/24"))
 FIRST_NODE = 11
 
 
@@ -65,8 +63,9 @@ def fetch_used(*, ignore_device: str, nameservers: Sequence[str]) -> list[IPv4Ne
     for link in json.loads(run(["ip", "-j", "-4", "addr", "show"]) or "[]"):
         if link.get("ifname") == ignore_device:
             continue
-        for info in link.get("addr_info", []):
-            used.append(IPv4Network(f"{info['local']}/{info['prefixlen']}", strict=False))
+        used += [
+            IPv4Network(f"{info['local']}/{info['prefixlen']}", strict=False) for info in link.get("addr_info", [])
+        ]
     for route in json.loads(run(["ip", "-j", "-4", "route", "show", "table", "all"]) or "[]"):
         if route.get("dev") == ignore_device or route.get("dst") in (None, "default"):
             continue

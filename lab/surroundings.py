@@ -79,9 +79,9 @@ def parse_apt_settings(dump: str) -> tuple[tuple[str, str], ...]:
 
 def parse_mirrors(sources: str) -> tuple[str, str]:
     """Return (mirror, security mirror) that apt's source lists name for Debian, else Debian's own."""
-    uris = re.findall(r"https?://[^\s\]]+", "\n".join(
-        line for line in sources.splitlines() if not line.lstrip().startswith("#")
-    ))
+    uris = re.findall(
+        r"https?://[^\s\]]+", "\n".join(line for line in sources.splitlines() if not line.lstrip().startswith("#"))
+    )
     uris = [uri.rstrip("/") for uri in uris]
     mirror = next((uri for uri in uris if uri.endswith("/debian")), DEFAULT_MIRROR)
     security = next((uri for uri in uris if uri.endswith("/debian-security")), f"{mirror}-security")
