@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[3] / "src" / "etcdcompute"
 
 # A package may import itself, what is listed here, and what everybody may.
-EVERYBODY_MAY = {"errors", "deadline", "failpoint", "model", "config", "workqueue", "__init__"}
+EVERYBODY_MAY = {"errors", "deadline", "failpoint", "model", "config", "workqueue", "systemd", "__init__"}
 MAY_IMPORT = {
     "model": set(),
     "errors": set(),
@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "failpoint": set(),
     "workqueue": set(),
     "config": set(),
+    "systemd": set(),
     "kv": set(),
     "placement.records": set(),
     "placement.candidates": {"placement.records"},
