@@ -23,6 +23,8 @@ SPEC_FIELDS = (
     "power_state",
 )
 
+_CLASSES = {"vcpus": "VCPU", "memory_mib": "MEMORY_MB", "disk_gib": "DISK_GB"}
+
 
 def build_instance(spec: dict[str, Any], *, source: str) -> Instance:
     """Return a new instance; InvalidInput names `source`, the key and what is wrong with it."""
@@ -32,11 +34,24 @@ def build_instance(spec: dict[str, Any], *, source: str) -> Instance:
             f"{source}: unknown key{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}; "
             f"known are {', '.join(SPEC_FIELDS)}"
         )
+    if isinstance(spec.get("resources"), dict):
+        spec = {**spec, "resources": _name_resources(spec["resources"])}
     document = {**spec, "uuid": str(uuid.uuid4()), "created_at": timestamp()}
     try:
         return Instance.from_mapping(document)
     except DocumentError as error:
         raise InvalidInput(f"{source}: {error}") from error
+
+
+def _name_resources(resources: dict[str, Any]) -> dict[str, Any]:
+    """Return resource classes: a spec may also use the names that the Ansible module has for the usual ones."""
+    extra = resources.get("extra")
+    named = {
+        _CLASSES.get(key, key): amount
+        for key, amount in resources.items()
+        if not (key == "extra" and isinstance(extra, dict))
+    }
+    return named | extra if isinstance(extra, dict) else named
 
 
 def read_spec(path: Path) -> dict[str, Any]:
