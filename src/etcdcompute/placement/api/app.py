@@ -1,0 +1,181 @@
+"""The ASGI application: built from a store, nothing at import time.
+
+The event loop reads requests and writes answers; handlers are plain functions and run on a few threads, since they
+wait for the store.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response as HttpResponse
+from starlette.types import Receive, Scope, Send
+
+from etcdcompute.errors import EtcdComputeError
+from etcdcompute.placement.api import version
+from etcdcompute.placement.api.exchange import Request, Response
+from etcdcompute.placement.api.problems import Problem, problem_of
+from etcdcompute.placement.api.routes import OPEN_PATHS, ROUTES, Action
+from etcdcompute.placement.api.routing import Router
+from etcdcompute.placement.graph.store import GraphStore
+
+_LOG = logging.getLogger(__name__)
+_REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
+MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_QUERY_BYTES = 32 * 1024
+_WORKERS = 16
+
+
+class PlacementApp:
+    """The API on a store. With a `token`, all but the open paths ask for it in the header X-Auth-Token."""
+
+    def __init__(self, store: GraphStore, *, token: str | None = None) -> None:
+        self._store = store
+        self._token = token.encode() if token else None
+        self._router = Router(ROUTES)
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="placement-api")
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        started = time.monotonic()
+        http = HttpRequest(scope, receive)
+        request_id = _request_id(http.headers)
+        with contextlib.suppress(ClientDisconnect):
+            answer = await self._answer(http, request_id)
+            await answer(scope, receive, send)
+            _LOG.info(
+                "%s %s %d %d bytes %.1f ms %s",
+                http.method,
+                scope["path"],
+                answer.status_code,
+                len(answer.body),
+                1000 * (time.monotonic() - started),
+                request_id,
+            )
+
+    async def _answer(self, http: HttpRequest, request_id: str) -> HttpResponse:
+        negotiated: int | None = None
+        try:
+            negotiated = version.negotiate(http.headers)
+            self._authenticate(http)
+            action, path_items = self._router.find(http.method, http.scope["path"], negotiated)
+            request = await _read(http, negotiated, path_items)
+            _check_media(action, request)
+            loop = asyncio.get_running_loop()
+            response = await loop.run_in_executor(self._workers, action.handler, self._store, request)
+            return _success(response, negotiated, request_id)
+        except Problem as problem:
+            return _refusal(problem, negotiated, request_id)
+        except EtcdComputeError as error:
+            return _refusal(problem_of(error), negotiated, request_id)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            _LOG.exception("BUG: %s %s failed, %s", http.method, http.scope["path"], request_id)
+            problem = Problem(500, f"The server failed on this request; its log says why at {request_id}.")
+            return _refusal(problem, negotiated, request_id)
+
+    def _authenticate(self, http: HttpRequest) -> None:
+        if self._token is None or http.scope["path"] in OPEN_PATHS:
+            return
+        given = http.headers.get("x-auth-token", "").encode()
+        if not hmac.compare_digest(given, self._token):
+            raise Problem(
+                401,
+                "The header X-Auth-Token must hold the token of this service.",
+                headers={"www-authenticate": "Token"},
+            )
+
+
+async def _read(http: HttpRequest, negotiated: int, path_items: Mapping[str, str]) -> Request:
+    """Take in the whole request, within limits."""
+    if len(http.scope["query_string"]) > MAX_QUERY_BYTES:
+        raise Problem(414, f"The query is longer than {MAX_QUERY_BYTES} bytes.")
+    length = http.headers.get("content-length", "")
+    if length and not length.isdigit():
+        raise Problem(400, "content-length header must be an integer")
+    if length and int(length) > 0 and not http.headers.get("content-type"):
+        raise Problem(400, "content-type header required when content-length > 0")
+    parts: list[bytes] = []
+    size = 0
+    async for part in http.stream():
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise Problem(413, f"The body is longer than {MAX_BODY_BYTES} bytes.", headers={"connection": "close"})
+        parts.append(part)
+    return Request(
+        method=http.method,
+        path=http.scope["path"],
+        query=tuple(http.query_params.multi_items()),
+        headers=http.headers,
+        body=b"".join(parts),
+        version=negotiated,
+        path_items=path_items,
+    )
+
+
+def _check_media(action: Action, request: Request) -> None:
+    """Make sure that a body is JSON, and that JSON is welcome where there will be some."""
+    if action.takes_json:
+        given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if given != "application/json":
+            raise Problem(415, f"The media type {given or None} is not supported, use application/json")
+    if action.gives_json and not _accepts_json(request.headers.get("accept", "")):
+        raise Problem(406, "Only application/json is provided")
+
+
+def _accepts_json(accept: str) -> bool:
+    if not accept.strip():
+        return True
+    for offer in accept.split(","):
+        media, _, parameters = offer.strip().partition(";")
+        refused = re.fullmatch(r"\s*q=0(\.0*)?\s*", parameters)
+        if media.strip().lower() in ("*/*", "application/*", "application/json") and not refused:
+            return True
+    return False
+
+
+def _request_id(headers: Mapping[str, str]) -> str:
+    given = headers.get("x-openstack-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4()}"
+
+
+def _success(response: Response, negotiated: int, request_id: str) -> HttpResponse:
+    headers = {**response.headers, **_common(negotiated, request_id)}
+    modified = response.cached_since(negotiated)
+    if modified is not None:
+        headers["last-modified"] = formatdate(modified, usegmt=True)
+        headers["cache-control"] = "no-cache"
+    if response.document is None:
+        return HttpResponse(status_code=response.status, headers=headers)
+    body = json.dumps(response.document)
+    return HttpResponse(body, response.status, headers, media_type="application/json")
+
+
+def _refusal(problem: Problem, negotiated: int | None, request_id: str) -> HttpResponse:
+    headers = {**problem.headers, **_common(negotiated, request_id)}
+    body = json.dumps(problem.document(negotiated, request_id))
+    return HttpResponse(body, problem.status, headers, media_type="application/json")
+
+
+def _common(negotiated: int | None, request_id: str) -> dict[str, str]:
+    headers = {"vary": version.HEADER, "x-openstack-request-id": request_id}
+    if negotiated is not None:
+        headers[version.HEADER] = f"{version.SERVICE} {version.text(negotiated)}"
+    return headers

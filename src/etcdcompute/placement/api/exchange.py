@@ -1,0 +1,110 @@
+"""What handlers get and give."""
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jsonschema
+from jsonschema.protocols import Validator
+
+from etcdcompute.placement.api.problems import Problem
+
+_CACHED_SINCE = 15
+_FORMATS = jsonschema.FormatChecker(formats=())
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request after routing and version negotiation. `query` keeps order and repetition; `path_items` the route's."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    headers: Mapping[str, str]
+    body: bytes
+    version: int
+    path_items: Mapping[str, str]
+
+    @property
+    def uuid(self) -> str:
+        """The route's {uuid}."""
+        return self.path_items["uuid"]
+
+    @property
+    def name(self) -> str:
+        """The route's {name}."""
+        return self.path_items["name"]
+
+    def last(self, key: str) -> str | None:
+        """Return a query parameter, the last one where it is repeated."""
+        return next((value for name, value in reversed(self.query) if name == key), None)
+
+    def all(self, key: str) -> list[str]:
+        """Return all values of a query parameter."""
+        return [value for name, value in self.query if name == key]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer. `document` becomes JSON; `modified` (seconds since the epoch) is shown from 1.15 on where it is set."""
+
+    status: int = 200
+    document: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    modified: float | None = None
+
+    def cached_since(self, version: int) -> float | None:
+        """Return what to say in last-modified, None for nothing."""
+        return self.modified if version >= _CACHED_SINCE else None
+
+
+def now() -> float:
+    """Return the time of an answer that nobody's change dates."""
+    return time.time()
+
+
+@_FORMATS.checks("uuid")
+def is_uuid(value: object) -> bool:
+    """Whether a value is a uuid, with or without dashes."""
+    try:
+        return not isinstance(value, str) or uuid.UUID(value).hex == value.replace("-", "").lower()
+    except ValueError:
+        return False
+
+
+def normal_uuid(value: str) -> str:
+    """Return a uuid with its dashes, in lower case."""
+    return str(uuid.UUID(value))
+
+
+def compile_schema(schema: Mapping[str, Any]) -> Validator:
+    """Return a schema ready for use; made once, at import."""
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema, format_checker=_FORMATS)
+
+
+def read_body(request: Request, validator: Validator) -> Any:
+    """Return the body as parsed JSON that fits the schema; 400 says where it does not."""
+    try:
+        data = json.loads(request.body)
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, f"Malformed JSON: {error}") from error
+    check(data, validator, "JSON does not validate")
+    return data
+
+
+def check_query(request: Request, validator: Validator) -> None:
+    """Make sure that the query has only known parameters, of the right form."""
+    check(dict(request.query), validator, "Invalid query string parameters")
+
+
+def check(data: object, validator: Validator, problem: str) -> None:
+    """Make sure that data fits a schema; 400 says where it does not."""
+    error = jsonschema.exceptions.best_match(validator.iter_errors(data))
+    if error is None:
+        return
+    where = "/".join(str(step) for step in error.absolute_path) or "the top"
+    raise Problem(400, f"{problem}: {error.message}\n\nFailed validating {error.validator!r} at {where}")

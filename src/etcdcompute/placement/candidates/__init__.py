@@ -1,0 +1,1 @@
+"""From request groups to allocation candidates: pure, lazy, no I/O."""

@@ -1,0 +1,80 @@
+"""What the search needs to know of a graph. The graph in memory has it; tests may bring their own."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol, Self, TypeVar
+
+
+class InventoryLike(Protocol):
+    """The limits of one claim."""
+
+    @property
+    def max_unit(self) -> int:
+        """The most that one claim may take."""
+
+    def admits(self, amount: int) -> bool:
+        """Whether one claim may be of this amount, whatever is free."""
+
+
+class ProviderLike(Protocol):
+    """One provider in its tree."""
+
+    @property
+    def uuid(self) -> str:
+        """Its identity."""
+
+    @property
+    def parent(self) -> Self | None:
+        """What it is below."""
+
+    @property
+    def root(self) -> Self:
+        """The top of its tree."""
+
+    @property
+    def inventories(self) -> Mapping[str, InventoryLike]:
+        """By resource class."""
+
+    @property
+    def capacities(self) -> Mapping[str, int]:
+        """What can be claimed in all, by resource class."""
+
+    @property
+    def used(self) -> Mapping[str, int]:
+        """What is claimed; classes without claims are left out."""
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """The names of its traits."""
+
+    @property
+    def aggregates(self) -> frozenset[str]:
+        """The uuids of its aggregates."""
+
+    @property
+    def shares(self) -> bool:
+        """Whether it shares with trees that have a member in one of its aggregates."""
+
+    def tree(self) -> Iterator[Self]:
+        """It and all below it, parents first."""
+
+
+P = TypeVar("P", bound=ProviderLike, covariant=True)
+
+
+class Topology(Protocol[P]):
+    """The graph."""
+
+    def node(self, uuid: str) -> P | None:
+        """A provider by uuid."""
+
+    def providers_with(self, resource_class: str) -> Mapping[str, P]:
+        """The providers that have inventory of a class."""
+
+    def members(self, aggregate: str) -> Mapping[str, P]:
+        """The providers in an aggregate."""
+
+    def all_nodes(self) -> Iterable[P]:
+        """All providers."""
+
+    def sharing_nodes(self) -> Iterable[P]:
+        """The providers that share."""

@@ -1,0 +1,51 @@
+"""A change of the graph: which documents it was decided upon, and which it writes and removes, all or nothing."""
+
+import uuid
+from dataclasses import dataclass, field
+
+from etcdcompute.model.document import Document
+from etcdcompute.placement.graph.documents import HEAD, HeadDocument, Ref
+
+
+@dataclass(slots=True)
+class Change:
+    """Built by a decision, carried out by a journal.
+
+    `expected` holds the revision at which the decision saw each document it depends on, 0 for one that it saw absent.
+    """
+
+    expected: dict[Ref, int] = field(default_factory=dict)
+    puts: dict[Ref, Document] = field(default_factory=dict)
+    removals: set[Ref] = field(default_factory=set)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to be written."""
+        return not self.puts and not self.removals
+
+    def expect(self, ref: Ref, revision: int) -> None:
+        """Depend on a document being as it was seen."""
+        self.expected[ref] = revision
+
+    def put(self, ref: Ref, document: Document) -> None:
+        """Write a document."""
+        self.puts[ref] = document
+        self.removals.discard(ref)
+
+    def remove(self, ref: Ref) -> None:
+        """Remove a document."""
+        self.puts.pop(ref, None)
+        self.removals.add(ref)
+
+    def documents(self) -> dict[Ref, Document]:
+        """Return what is written, the head last."""
+        return {**self.puts, HEAD: HeadDocument(change=self.id)}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A committed transaction as it reaches the graph: what each touched document is now, None for removed."""
+
+    revision: int
+    documents: dict[Ref, Document | None]

@@ -1,0 +1,304 @@
+"""The embedded store: the graph in this process's memory, made durable by a journal, followed by all replicas.
+
+A read first learns the journal's head (concurrent reads share one question), waits until the local graph has got
+there, and looks. A write decides on the local graph and commits what it decided together with what it saw; if
+something it saw has changed meanwhile, it waits for the news and decides again. A refusal is only given on a graph
+that is known to be up to date. Writers of one process take turns: losing a race costs more than waiting.
+"""
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from etcdcompute.deadline import Deadline
+from etcdcompute.errors import EtcdComputeError, Unavailable
+from etcdcompute.model.document import Document
+from etcdcompute.placement.candidates.request import CandidateRequest, Candidates
+from etcdcompute.placement.candidates.search import find_candidates
+from etcdcompute.placement.graph import decide, decide_claims, decide_names, queries
+from etcdcompute.placement.graph.change import Applied, Change
+from etcdcompute.placement.graph.documents import Ref
+from etcdcompute.placement.graph.errors import GenerationConflict
+from etcdcompute.placement.graph.freshness import SharedQuestion
+from etcdcompute.placement.graph.journal import Journal, Stale
+from etcdcompute.placement.graph.memory import Graph
+from etcdcompute.placement.graph.records import (
+    Claim,
+    Consumer,
+    ConsumerUsage,
+    Inventory,
+    Named,
+    Provider,
+    ProviderFilter,
+)
+
+_LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_STALE_PAUSE_S = 0.005
+
+
+class EmbeddedStore:
+    """GraphStore over a journal. Thread-safe. `request_timeout_s` bounds every call."""
+
+    def __init__(self, journal: Journal, *, request_timeout_s: float = 10.0) -> None:
+        self._journal = journal
+        self._timeout_s = request_timeout_s
+        self._graph = Graph()
+        self._delivered = -1
+        self._changed = threading.Condition()
+        self._writing = threading.Lock()
+        self._head = SharedQuestion(journal.fetch_head)
+        self._stop = threading.Event()
+        self._follower = threading.Thread(target=self._follow, name="placement-follower", daemon=True)
+
+    # Life cycle
+
+    def start(self) -> None:
+        """Begin to follow the journal."""
+        self._follower.start()
+
+    def close(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        self._journal.close()
+        if self._follower.is_alive():
+            self._follower.join(timeout=2.0)
+
+    def check_health(self) -> dict[str, str]:
+        """Ask the journal, and whether the local graph keeps up with it."""
+        deadline = Deadline.after(min(2.0, self._timeout_s))
+        health = {"store": "ok", "graph": "ok"}
+        try:
+            self._journal.check(deadline)
+            self._refresh(deadline)
+        except EtcdComputeError as error:
+            health["store" if self._delivered >= 0 else "graph"] = str(error)
+            try:
+                self._journal.check(Deadline.after(0.5))
+            except EtcdComputeError as cause:
+                health["store"] = str(cause)
+        return health
+
+    # Following
+
+    def reset(self, documents: Iterable[tuple[Ref, Document, int]], revision: int) -> None:
+        """Take in a whole listing."""
+        graph = Graph()
+        graph.load(documents)
+        graph.head = max(graph.head, 0)
+        with self._changed:
+            self._graph = graph
+            self._delivered = revision
+            self._changed.notify_all()
+
+    def advance(self, changes: Iterable[Applied], revision: int) -> None:
+        """Take in committed changes, each as a whole."""
+        with self._changed:
+            for applied in changes:
+                self._graph.apply(applied)
+                self._graph.head = max(self._graph.head, applied.revision)
+            self._delivered = max(self._delivered, revision)
+            self._graph.forget_removed(self._delivered)
+            self._changed.notify_all()
+
+    def _follow(self) -> None:
+        try:
+            self._journal.follow(self, self._stop)
+        except Exception:
+            _LOG.critical("the graph is no longer followed; this is a bug", exc_info=True)
+            raise
+
+    def _refresh(self, deadline: Deadline) -> None:
+        """Wait until the local graph has all that was written before this call."""
+        wanted = self._head.ask(deadline)
+        with self._changed:
+            while self._delivered < wanted:
+                if not self._changed.wait(deadline.remaining_s):
+                    behind = "has not been read yet" if self._delivered < 0 else "lags behind"
+                    raise Unavailable(f"the placement graph {behind}: it stands at {self._delivered} of {wanted}")
+
+    @contextmanager
+    def _fresh(self) -> Iterator[Graph]:
+        """Give the graph, with all that was written before, held still."""
+        self._refresh(Deadline.after(self._timeout_s))
+        with self._changed:
+            yield self._graph
+
+    def _change(self, decision: Callable[[Graph, Change], _T]) -> _T:
+        """Decide and commit until it holds, or is refused on good grounds."""
+        deadline = Deadline.after(self._timeout_s)
+        if not self._writing.acquire(timeout=deadline.remaining_s):
+            raise Unavailable("too many changes are waiting for the store; try again")
+        try:
+            return self._decide_and_commit(decision, deadline)
+        finally:
+            self._writing.release()
+
+    def _decide_and_commit(self, decision: Callable[[Graph, Change], _T], deadline: Deadline) -> _T:
+        # The first look may be at a graph that is a moment old: the commit compares. Nothing else may follow from it.
+        fresh = False
+        while True:
+            change = Change()
+            try:
+                if self._delivered < 0:
+                    self._refresh(deadline)
+                with self._changed:
+                    result = decision(self._graph, change)
+            except Unavailable:
+                raise
+            except EtcdComputeError:
+                if fresh:
+                    raise
+                self._refresh(deadline)
+                fresh = True
+                continue
+            if change.empty:
+                if fresh:
+                    return result
+                self._refresh(deadline)
+                fresh = True
+                continue
+            try:
+                revision = self._journal.commit(change, deadline)
+            except Stale as stale:
+                if deadline.expired:
+                    raise GenerationConflict("others keep changing the same providers; try again") from stale
+                # Another process is at the same providers: keep out of step with it.
+                self._stop.wait(random.uniform(0, _STALE_PAUSE_S))  # noqa: S311 - no secret
+                self._refresh(deadline)
+                fresh = True
+                continue
+            with self._changed:
+                self._graph.apply(Applied(revision, {**change.puts, **dict.fromkeys(change.removals)}))
+            return result
+
+    # Reads
+
+    def get_provider(self, uuid: str) -> Provider:
+        """Return a provider."""
+        with self._fresh() as graph:
+            return decide.existing(graph, uuid).record()
+
+    def list_providers(self, wanted: ProviderFilter) -> list[Provider]:
+        """Return the providers that match."""
+        with self._fresh() as graph:
+            return [node.record() for node in queries.list_providers(graph, wanted)]
+
+    def get_consumer(self, uuid: str) -> tuple[Consumer | None, Mapping[str, int]]:
+        """Return a consumer and the generations of its providers."""
+        with self._fresh() as graph:
+            consumer = graph.consumer(uuid)
+            return consumer, queries.generations(graph, consumer.allocations if consumer else ())
+
+    def list_provider_consumers(self, uuid: str) -> tuple[Provider, list[Consumer]]:
+        """Return who claims from a provider."""
+        with self._fresh() as graph:
+            node = decide.existing(graph, uuid)
+            found = [graph.consumer(each) for each in sorted(node.consumers)]
+            return node.record(), [each for each in found if each is not None]
+
+    def list_usages(self, project_id: str, user_id: str | None, consumer_type: str | None) -> list[ConsumerUsage]:
+        """Return a project's use."""
+        with self._fresh() as graph:
+            return queries.list_usages(graph, project_id, user_id, consumer_type)
+
+    def find_candidates(self, request: CandidateRequest) -> Candidates:
+        """Return where a request fits."""
+        with self._fresh() as graph:
+            queries.check_names(graph, request.resource_classes, request.traits)
+            return find_candidates(graph, request)
+
+    def get_trait(self, name: str) -> Named:
+        """Return a trait."""
+        with self._fresh() as graph:
+            return queries.get_trait(graph, name)
+
+    def list_traits(self, names: Collection[str] | None, prefix: str | None, associated: bool | None) -> list[Named]:
+        """Return traits by name."""
+        with self._fresh() as graph:
+            return queries.list_traits(graph, names, prefix, associated)
+
+    def get_resource_class(self, name: str) -> Named:
+        """Return a resource class."""
+        with self._fresh() as graph:
+            return queries.get_resource_class(graph, name)
+
+    def list_resource_classes(self) -> list[Named]:
+        """Return all resource classes."""
+        with self._fresh() as graph:
+            return queries.list_resource_classes(graph)
+
+    # Writes
+
+    def create_provider(self, uuid: str, name: str, parent_uuid: str | None) -> Provider:
+        """Create a provider."""
+        return self._change(lambda graph, change: decide.create_provider(graph, change, uuid, name, parent_uuid))
+
+    def update_provider(self, uuid: str, name: str, parent_uuid: str | None, *, move: bool, reparent: bool) -> Provider:
+        """Rename or move a provider."""
+        return self._change(
+            lambda graph, change: decide.update_provider(
+                graph, change, uuid, name, parent_uuid, move=move, reparent=reparent
+            )
+        )
+
+    def delete_provider(self, uuid: str) -> None:
+        """Remove a provider."""
+        self._change(lambda graph, change: decide.delete_provider(graph, change, uuid))
+
+    def set_inventories(self, uuid: str, inventories: Mapping[str, Inventory], generation: int | None) -> Provider:
+        """Replace all inventories."""
+        return self._change(lambda graph, change: decide.set_inventories(graph, change, uuid, inventories, generation))
+
+    def add_inventory(self, uuid: str, resource_class: str, inventory: Inventory) -> Provider:
+        """Add one inventory."""
+        return self._change(lambda graph, change: decide.add_inventory(graph, change, uuid, resource_class, inventory))
+
+    def update_inventory(self, uuid: str, resource_class: str, inventory: Inventory, generation: int) -> Provider:
+        """Replace one inventory."""
+        return self._change(
+            lambda graph, change: decide.update_inventory(graph, change, uuid, resource_class, inventory, generation)
+        )
+
+    def delete_inventory(self, uuid: str, resource_class: str) -> None:
+        """Remove one inventory."""
+        self._change(lambda graph, change: decide.delete_inventory(graph, change, uuid, resource_class))
+
+    def set_traits(self, uuid: str, traits: Collection[str], generation: int | None) -> Provider:
+        """Replace a provider's traits."""
+        return self._change(lambda graph, change: decide.set_traits(graph, change, uuid, traits, generation))
+
+    def set_aggregates(self, uuid: str, aggregates: Collection[str], generation: int | None) -> Provider:
+        """Replace a provider's aggregates."""
+        return self._change(lambda graph, change: decide.set_aggregates(graph, change, uuid, aggregates, generation))
+
+    def claim(self, claims: Sequence[Claim]) -> None:
+        """Replace the allocations of consumers."""
+        self._change(lambda graph, change: decide_claims.claim(graph, change, claims))
+
+    def release(self, consumer_uuid: str) -> None:
+        """End a consumer's allocations."""
+        self._change(lambda graph, change: decide_claims.release(graph, change, consumer_uuid))
+
+    def create_trait(self, name: str) -> bool:
+        """Make sure that a custom trait exists."""
+        return self._change(lambda graph, change: decide_names.create_trait(graph, change, name))
+
+    def delete_trait(self, name: str) -> None:
+        """Remove a custom trait."""
+        self._change(lambda graph, change: decide_names.delete_trait(graph, change, name))
+
+    def create_resource_class(self, name: str) -> bool:
+        """Make sure that a custom resource class exists."""
+        return self._change(lambda graph, change: decide_names.create_resource_class(graph, change, name))
+
+    def rename_resource_class(self, name: str, new_name: str) -> None:
+        """Give a custom class another name."""
+        self._change(lambda graph, change: decide_names.rename_resource_class(graph, change, name, new_name))
+
+    def delete_resource_class(self, name: str) -> None:
+        """Remove a custom resource class."""
+        self._change(lambda graph, change: decide_names.delete_resource_class(graph, change, name))

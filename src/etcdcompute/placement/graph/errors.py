@@ -1,0 +1,137 @@
+"""Why the graph refuses: domain terms, on the project's error tree.
+
+InvalidInput
+├── BadProviderTree         a parent that is missing, a loop, a move that the version does not allow
+├── UnknownProvider         an allocation names a provider that does not exist
+├── UnknownResourceClass
+├── UnknownTrait
+├── BadInventory            reserved beyond total
+└── StandardName            a standard trait or class cannot be changed
+NotFound
+├── ProviderNotFound · TraitNotFound · ResourceClassNotFound · InventoryNotFound · ConsumerNotFound
+Conflict
+├── GenerationConflict      of a provider
+├── ConsumerGenerationConflict
+├── NameTaken · InventoryExists
+├── CannotAllocate          no such inventory, not that amount, or not that much free
+└── InUse
+    ├── ProviderInUse · ProviderHasChildren · InventoryInUse · TraitInUse · ResourceClassInUse
+"""
+
+from collections.abc import Iterable
+
+from etcdcompute.errors import Conflict, InvalidInput, NotFound
+
+_MOST_NAMED = 10
+
+
+class BadProviderTree(InvalidInput):
+    """The tree asked for is not one."""
+
+
+class UnknownProvider(InvalidInput):
+    """A body names a provider that does not exist."""
+
+
+class UnknownResourceClass(InvalidInput):
+    """A body or query names a resource class that does not exist."""
+
+
+class UnknownTrait(InvalidInput):
+    """A body or query names traits that do not exist."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = ", ".join(sorted(names))
+        super().__init__(f"No such trait(s): {self.names}.")
+
+
+class BadInventory(InvalidInput):
+    """An inventory that cannot be."""
+
+
+class StandardName(InvalidInput):
+    """Standard traits and resource classes are given."""
+
+
+class ProviderNotFound(NotFound):
+    """There is no such provider."""
+
+    def __init__(self, uuid: str) -> None:
+        super().__init__(f"No resource provider with uuid {uuid} found")
+
+
+class TraitNotFound(NotFound):
+    """There is no such trait."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No such trait(s): {name}.")
+
+
+class ResourceClassNotFound(NotFound):
+    """There is no such resource class."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No such resource class {name}.")
+
+
+class InventoryNotFound(NotFound):
+    """The provider has no inventory of that class."""
+
+
+class ConsumerNotFound(NotFound):
+    """The consumer has no allocations."""
+
+
+class GenerationConflict(Conflict):
+    """The provider has changed since the caller read it."""
+
+
+class ConsumerGenerationConflict(Conflict):
+    """The consumer has changed since the caller read it."""
+
+
+class NameTaken(Conflict):
+    """Another provider, trait or class has the name or uuid."""
+
+    retryable = False
+
+
+class InventoryExists(Conflict):
+    """The provider has an inventory of that class already."""
+
+
+class CannotAllocate(Conflict):
+    """A claim asks for what is not there."""
+
+
+class InUse(Conflict):
+    """What was to be removed is used; the message names by whom."""
+
+    retryable = False
+
+
+class ProviderInUse(InUse):
+    """The provider has allocations."""
+
+
+class ProviderHasChildren(InUse):
+    """The provider has providers below it."""
+
+
+class InventoryInUse(InUse):
+    """There are allocations from the inventory."""
+
+
+class TraitInUse(InUse):
+    """Providers have the trait."""
+
+
+class ResourceClassInUse(InUse):
+    """Providers have inventory of the class."""
+
+
+def some(things: Iterable[str]) -> str:
+    """Return the first few of the things, and how many more there are, for a message."""
+    listed = sorted(things)
+    shown = ", ".join(listed[:_MOST_NAMED])
+    return f"{shown} and {len(listed) - _MOST_NAMED} more" if len(listed) > _MOST_NAMED else shown

@@ -1,0 +1,352 @@
+"""The graph in memory, with the indexes that searches need. Synchronous, no I/O, not thread-safe by itself.
+
+It changes by applying committed transactions (`apply`) or by starting over from a whole listing (`load`).
+Transactions may come out of order for different providers, since a writer applies its own at once and the watch
+delivers everybody's in order: each node remembers the revision it stands at and ignores what is older.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from etcdcompute.model.document import Document
+from etcdcompute.placement.graph import standard
+from etcdcompute.placement.graph.change import Applied
+from etcdcompute.placement.graph.documents import (
+    ConsumerDocument,
+    GenerationDocument,
+    Kind,
+    NamedDocument,
+    NameDocument,
+    ProviderDocument,
+    Ref,
+)
+from etcdcompute.placement.graph.records import Consumer, Inventory, Named, Provider
+
+_EMPTY = ProviderDocument(uuid="", name="")
+
+
+class Node:
+    """One provider with its place in the tree and what is claimed from it.
+
+    `revision` is that of the generation's document, which every change of the provider rewrites.
+    """
+
+    __slots__ = (
+        "aggregates",
+        "capacities",
+        "children",
+        "consumers",
+        "document",
+        "generation",
+        "inventories",
+        "name",
+        "parent",
+        "revision",
+        "root",
+        "shares",
+        "traits",
+        "used",
+        "uuid",
+    )
+
+    def __init__(self, uuid: str) -> None:
+        self.uuid = uuid
+        self.name = ""
+        self.document = _EMPTY
+        self.generation = 0
+        self.revision = 0
+        self.parent: Node | None = None
+        self.root: Node = self
+        self.children: dict[str, Node] = {}
+        self.inventories: Mapping[str, Inventory] = {}
+        self.capacities: dict[str, int] = {}
+        self.traits: frozenset[str] = frozenset()
+        self.aggregates: frozenset[str] = frozenset()
+        self.shares = False
+        self.used: dict[str, int] = {}
+        self.consumers: set[str] = set()
+
+    def tree(self) -> Iterator["Node"]:
+        """Yield this node and all below it, parents first."""
+        yield self
+        for child in self.children.values():
+            yield from child.tree()
+
+    def record(self) -> Provider:
+        """Return the provider as a value that later changes do not touch."""
+        return Provider(
+            uuid=self.uuid,
+            name=self.name,
+            generation=self.generation,
+            parent_uuid=self.parent.uuid if self.parent else None,
+            root_uuid=self.root.uuid,
+            inventories=self.inventories,
+            traits=self.traits,
+            aggregates=self.aggregates,
+            used={name: self.used.get(name, 0) for name in self.inventories},
+            updated_at=self.document.updated_at,
+        )
+
+
+class _Consumption:
+    """A consumer's document and its revision."""
+
+    __slots__ = ("document", "revision")
+
+    def __init__(self, document: ConsumerDocument, revision: int) -> None:
+        self.document = document
+        self.revision = revision
+
+
+class Graph:
+    """All providers, consumers, custom traits and classes."""
+
+    def __init__(self) -> None:
+        self.providers: dict[str, Node] = {}
+        self.names: dict[str, str] = {}
+        self.consumers: dict[str, _Consumption] = {}
+        self.custom_traits: dict[str, tuple[float, int]] = {}
+        self.custom_classes: dict[str, tuple[float, int]] = {}
+        self.by_class: dict[str, dict[str, Node]] = {}
+        self.by_trait: dict[str, dict[str, Node]] = {}
+        self.by_aggregate: dict[str, dict[str, Node]] = {}
+        self.sharing: dict[str, Node] = {}
+        # The revision of the last change that was delivered in order.
+        self.head = 0
+        # Claims on providers that are not (yet) there, kept so that the order of documents does not matter.
+        self._homeless: dict[str, set[str]] = {}
+        self._removed: dict[Ref, int] = {}
+
+    # What searches and decisions ask
+
+    def node(self, uuid: str) -> Node | None:
+        """Return a provider's node, None where there is none."""
+        return self.providers.get(uuid)
+
+    def providers_with(self, resource_class: str) -> Mapping[str, Node]:
+        """Return the providers that have inventory of a class, by uuid."""
+        return self.by_class.get(resource_class, {})
+
+    def members(self, aggregate: str) -> Mapping[str, Node]:
+        """Return the providers in an aggregate, by uuid."""
+        return self.by_aggregate.get(aggregate, {})
+
+    def all_nodes(self) -> Iterable[Node]:
+        """Return all providers."""
+        return self.providers.values()
+
+    def sharing_nodes(self) -> Iterable[Node]:
+        """Return the providers that share through their aggregates."""
+        return self.sharing.values()
+
+    def consumer(self, uuid: str) -> Consumer | None:
+        """Return a consumer as a value, None where it has nothing."""
+        found = self.consumers.get(uuid)
+        if found is None:
+            return None
+        document = found.document
+        return Consumer(
+            uuid=uuid,
+            generation=document.generation,
+            project_id=document.project_id,
+            user_id=document.user_id,
+            consumer_type=document.consumer_type,
+            allocations=document.allocations,
+            updated_at=document.updated_at,
+        )
+
+    def trait(self, name: str) -> Named | None:
+        """Return a trait, standard or custom."""
+        if name in standard.TRAITS:
+            return Named(name, None)
+        found = self.custom_traits.get(name)
+        return Named(name, found[0]) if found else None
+
+    def resource_class(self, name: str) -> Named | None:
+        """Return a resource class, standard or custom."""
+        if name in standard.RESOURCE_CLASSES:
+            return Named(name, None)
+        found = self.custom_classes.get(name)
+        return Named(name, found[0]) if found else None
+
+    # How it changes
+
+    def load(self, documents: Iterable[tuple[Ref, Document, int]]) -> None:
+        """Take in a whole listing: (what, document, mod revision). Only for a graph that is empty."""
+        listed = list(documents)
+        # Providers first: the other documents are about them.
+        for ref, document, revision in sorted(listed, key=lambda each: each[0].kind is not Kind.PROVIDER):
+            node = self._put(ref, document, revision)
+            if node is not None and ref.kind is Kind.GENERATION:
+                node.revision = revision
+        for node in self.providers.values():
+            self._link(node)
+
+    def apply(self, applied: Applied) -> None:
+        """Take in one committed transaction; applying it twice, or after later ones, does no harm."""
+        described: list[Node] = []
+        for ref, document in applied.documents.items():
+            if self._revision(ref) >= applied.revision:
+                continue
+            if document is None:
+                self._remove(ref, applied.revision)
+            else:
+                node = self._put(ref, document, applied.revision)
+                if node is not None and ref.kind is Kind.PROVIDER:
+                    described.append(node)
+        for node in described:
+            self._link(node)
+        for ref, document in applied.documents.items():
+            if ref.kind is Kind.GENERATION and document is not None:
+                found = self.providers.get(ref.id)
+                if found is not None:
+                    found.revision = max(found.revision, applied.revision)
+
+    def forget_removed(self, revision: int) -> None:
+        """Drop the memory of removals that the watch has passed."""
+        if self._removed:
+            self._removed = {ref: at for ref, at in self._removed.items() if at > revision}
+
+    def _revision(self, ref: Ref) -> int:
+        """Return the revision at which the graph has a document (or its removal)."""
+        removed = self._removed.get(ref, 0)
+        if ref.kind in (Kind.PROVIDER, Kind.GENERATION):
+            node = self.providers.get(ref.id)
+            return max(removed, node.revision if node else 0)
+        if ref.kind is Kind.CONSUMER:
+            consumer = self.consumers.get(ref.id)
+            return max(removed, consumer.revision if consumer else 0)
+        if ref.kind is Kind.TRAIT:
+            return max(removed, self.custom_traits.get(ref.id, (0.0, 0))[1])
+        if ref.kind is Kind.RESOURCE_CLASS:
+            return max(removed, self.custom_classes.get(ref.id, (0.0, 0))[1])
+        return removed
+
+    def _put(self, ref: Ref, document: Document, revision: int) -> Node | None:
+        match document:
+            case ProviderDocument():
+                node = self._node_for(ref.id)
+                self._describe(node, document)
+                return node
+            case GenerationDocument():
+                known = self.providers.get(ref.id)
+                if known is not None:
+                    known.generation = document.generation
+                return known
+            case ConsumerDocument():
+                self._unclaim(ref.id)
+                self.consumers[ref.id] = _Consumption(document, revision)
+                self._claim(ref.id, document)
+            case NamedDocument() if ref.kind is Kind.TRAIT:
+                self.custom_traits[ref.id] = (document.created_at, revision)
+            case NamedDocument():
+                self.custom_classes[ref.id] = (document.created_at, revision)
+            case NameDocument():
+                self.names[ref.id] = document.uuid
+            case _:
+                pass
+        return None
+
+    def _remove(self, ref: Ref, revision: int) -> None:
+        self._removed[ref] = revision
+        if ref.kind is Kind.PROVIDER:
+            node = self.providers.pop(ref.id, None)
+            if node is not None:
+                self._unindex(node)
+                if node.parent is not None:
+                    node.parent.children.pop(node.uuid, None)
+                if node.consumers:
+                    self._homeless[node.uuid] = set(node.consumers)
+        elif ref.kind is Kind.CONSUMER:
+            self._unclaim(ref.id)
+            self.consumers.pop(ref.id, None)
+        elif ref.kind is Kind.NAME:
+            self.names.pop(ref.id, None)
+        elif ref.kind is Kind.TRAIT:
+            self.custom_traits.pop(ref.id, None)
+        elif ref.kind is Kind.RESOURCE_CLASS:
+            self.custom_classes.pop(ref.id, None)
+
+    def _node_for(self, uuid: str) -> Node:
+        node = self.providers.get(uuid)
+        if node is None:
+            node = self.providers[uuid] = Node(uuid)
+            for consumer in self._homeless.pop(uuid, ()):
+                self._claim_one(node, consumer, self.consumers[consumer].document.allocations[uuid])
+        return node
+
+    def _describe(self, node: Node, document: ProviderDocument) -> None:
+        self._unindex(node)
+        node.document = document
+        node.name = document.name
+        node.inventories = document.inventories
+        node.capacities = {name: each.capacity for name, each in document.inventories.items()}
+        node.traits = frozenset(document.traits)
+        node.aggregates = frozenset(document.aggregates)
+        node.shares = standard.SHARES_VIA_AGGREGATE in node.traits
+        for name in node.inventories:
+            self.by_class.setdefault(name, {})[node.uuid] = node
+        for name in node.traits:
+            self.by_trait.setdefault(name, {})[node.uuid] = node
+        for name in node.aggregates:
+            self.by_aggregate.setdefault(name, {})[node.uuid] = node
+        if node.shares:
+            self.sharing[node.uuid] = node
+
+    def _unindex(self, node: Node) -> None:
+        for index, names in (
+            (self.by_class, node.inventories),
+            (self.by_trait, node.traits),
+            (self.by_aggregate, node.aggregates),
+        ):
+            for name in names:
+                held = index.get(name)
+                if held is not None:
+                    held.pop(node.uuid, None)
+                    if not held:
+                        del index[name]
+        self.sharing.pop(node.uuid, None)
+
+    def _link(self, node: Node) -> None:
+        """Put a node below its parent, and tell the nodes below what their root is."""
+        wanted = node.document.parent_uuid
+        parent = self.providers.get(wanted) if wanted else None
+        if node.parent is not parent:
+            if node.parent is not None:
+                node.parent.children.pop(node.uuid, None)
+            node.parent = parent
+        if parent is not None:
+            parent.children[node.uuid] = node
+        root = parent.root if parent is not None else node
+        for each in node.tree():
+            each.root = root
+
+    def _claim(self, consumer: str, document: ConsumerDocument) -> None:
+        for provider, resources in document.allocations.items():
+            node = self.providers.get(provider)
+            if node is None:
+                self._homeless.setdefault(provider, set()).add(consumer)
+            else:
+                self._claim_one(node, consumer, resources)
+
+    @staticmethod
+    def _claim_one(node: Node, consumer: str, resources: Mapping[str, int]) -> None:
+        node.consumers.add(consumer)
+        for name, amount in resources.items():
+            node.used[name] = node.used.get(name, 0) + amount
+
+    def _unclaim(self, consumer: str) -> None:
+        found = self.consumers.get(consumer)
+        if found is None:
+            return
+        for provider, resources in found.document.allocations.items():
+            node = self.providers.get(provider)
+            if node is None:
+                self._homeless.get(provider, set()).discard(consumer)
+                continue
+            node.consumers.discard(consumer)
+            for name, amount in resources.items():
+                left = node.used.get(name, 0) - amount
+                if left:
+                    node.used[name] = left
+                else:
+                    node.used.pop(name, None)

@@ -1,0 +1,174 @@
+"""`etcdcompute placement serve`: the service from its parts."""
+
+import contextlib
+import ipaddress
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from urllib.parse import unquote, urlsplit
+
+import uvicorn
+
+from etcdcompute.errors import InvalidInput, Unavailable
+from etcdcompute.kv.client import Client, Credentials
+from etcdcompute.placement.api.app import PlacementApp
+from etcdcompute.placement.graph.embedded import EmbeddedStore
+from etcdcompute.placement.graph.etcd import EtcdJournal
+from etcdcompute.placement.graph.journal import Journal, MemoryJournal
+from etcdcompute.placement.graph.store import GraphStore
+
+_LOG = logging.getLogger(__name__)
+_GRACE_S = 1
+Connect = Callable[[], Client]
+
+
+def serve(
+    *,
+    graph: str,
+    listen: str,
+    auth: str | None = None,
+    token: str | None = None,
+    stop: threading.Event | None = None,
+    connect: Connect | None = None,
+    ready: Callable[[str, int], None] | None = None,
+) -> None:
+    """Serve the API until SIGTERM, SIGINT or `stop`.
+
+    `graph` is memory:// or etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]; empty means the etcd that `connect`
+    returns a client of. `listen` is HOST:PORT, with port 0 for any free one; `ready` is told the actual address.
+    `auth` is none or token; None means token where one is given, and otherwise none, on loopback only. InvalidInput
+    says what is wrong with any of these, Unavailable that the address cannot be listened on.
+    """
+    host, port = parse_listen(listen)
+    secret = choose_token(host, auth, token)
+    store = open_store(graph, connect)
+    app = PlacementApp(store, token=secret)
+    try:
+        with _listen(host, port) as listener:
+            store.start()
+            address = listener.getsockname()
+            _LOG.info("serving placement on http://%s:%d from %s", address[0], address[1], _without_secret(graph))
+            if ready is not None:
+                ready(address[0], address[1])
+            _run(app, listener, stop or threading.Event())
+    finally:
+        app.close()
+        store.close()
+    _LOG.info("placement has stopped")
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """Return host and port of HOST:PORT; IPv6 hosts in brackets."""
+    host, colon, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise InvalidInput(f"listen: {listen!r} is not HOST:PORT; for example 127.0.0.1:8778")
+    return host, int(port)
+
+
+def choose_token(host: str, auth: str | None, token: str | None) -> str | None:
+    """Return the token to ask for, None for no authentication, which other machines only get when it was asked for."""
+    if auth not in (None, "", "none", "token"):
+        raise InvalidInput(f"auth: {auth!r} is not known; it is none or token")
+    if auth == "none":
+        return None
+    if token:
+        return token
+    if auth == "token":
+        raise InvalidInput("auth: token is asked for, but no token is given; set placement.token")
+    if not _is_loopback(host):
+        raise InvalidInput(
+            f"listen: {host} can be reached by other machines and no token is given; "
+            "set placement.token, or say --auth none if everybody may write"
+        )
+    return None
+
+
+def open_store(graph: str, connect: Connect | None = None) -> GraphStore:
+    """Return the store that a URL names; nothing is connected yet."""
+    return EmbeddedStore(_open_journal(graph, connect))
+
+
+def _open_journal(graph: str, connect: Connect | None) -> Journal:
+    if not graph and connect is not None:
+        return EtcdJournal(connect())
+    scheme, separator, rest = graph.partition("://")
+    if separator and scheme == "memory" and rest in ("", "/"):
+        return MemoryJournal()
+    if separator and scheme == "etcd" and rest:
+        userinfo, _, hosts = rest.rstrip("/").rpartition("@")
+        user, _, password = userinfo.partition(":")
+        endpoints = tuple(f"http://{_check_host(host, graph)}" for host in hosts.split(","))
+        credentials = Credentials(unquote(user), unquote(password)) if user else None
+        return EtcdJournal(Client(endpoints, credentials=credentials))
+    raise InvalidInput(
+        f"graph: {_without_secret(graph)!r} names no store; it is memory:// or etcd://HOST:PORT[,HOST:PORT…]"
+    )
+
+
+def _check_host(host: str, graph: str) -> str:
+    try:
+        parts = urlsplit(f"http://{host}")
+        if parts.hostname and parts.port and not parts.path:
+            return host
+    except ValueError:
+        pass
+    raise InvalidInput(f"graph: {host!r} in {_without_secret(graph)!r} is not HOST:PORT")
+
+
+def _without_secret(graph: str) -> str:
+    scheme, separator, rest = graph.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextlib.contextmanager
+def _listen(host: str, port: int):  # type: ignore[no-untyped-def]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=256)
+    except OSError as error:
+        raise Unavailable(f"listen: {host}:{port} cannot be listened on: {error.strerror or error}") from error
+    with listener:
+        yield listener
+
+
+def _run(app: PlacementApp, listener: socket.socket, stop: threading.Event) -> None:
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=75,
+    )
+    server = uvicorn.Server(config)
+
+    def ask_to_stop(*_: object) -> None:
+        server.should_exit = True
+
+    in_main = threading.current_thread() is threading.main_thread()
+    # uvicorn raises the signal again when it has stopped; to have been told to stop is not a failure.
+    before = {number: signal.signal(number, ask_to_stop) for number in _SIGNALS} if in_main else {}
+    watcher = threading.Thread(target=lambda: (stop.wait(), ask_to_stop()), name="placement-stop", daemon=True)
+    watcher.start()
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    try:
+        server.run(sockets=[listener])
+    finally:
+        stop.set()
+        watcher.join()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
