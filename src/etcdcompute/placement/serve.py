@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import unquote, urlsplit
 
 import uvicorn
@@ -131,7 +131,7 @@ def _is_loopback(host: str) -> bool:
 
 
 @contextlib.contextmanager
-def _listen(host: str, port: int):  # type: ignore[no-untyped-def]
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=256)
@@ -159,9 +159,13 @@ def _run(app: PlacementApp, listener: socket.socket, stop: threading.Event) -> N
     in_main = threading.current_thread() is threading.main_thread()
     # uvicorn raises the signal again when it has stopped; to have been told to stop is not a failure.
     before = {number: signal.signal(number, ask_to_stop) for number in _SIGNALS} if in_main else {}
-    watcher = threading.Thread(target=lambda: (stop.wait(), ask_to_stop()), name="placement-stop", daemon=True)
+
+    def wait_to_be_stopped() -> None:
+        stop.wait()
+        ask_to_stop()
+
+    watcher = threading.Thread(target=wait_to_be_stopped, name="placement-stop", daemon=True)
     watcher.start()
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     try:
         server.run(sockets=[listener])
     finally:

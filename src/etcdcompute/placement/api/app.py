@@ -86,10 +86,10 @@ class PlacementApp:
             return _refusal(problem_of(error), negotiated, request_id)
         except ClientDisconnect:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - a bug must not end the daemon, nor leave the client without an answer
             _LOG.exception("BUG: %s %s failed, %s", http.method, http.scope["path"], request_id)
-            problem = Problem(500, f"The server failed on this request; its log says why at {request_id}.")
-            return _refusal(problem, negotiated, request_id)
+            detail = f"The server failed on this request; its log says why at {request_id}."
+            return _refusal(Problem(500, detail), negotiated, request_id)
 
     def _authenticate(self, http: HttpRequest) -> None:
         if self._token is None or http.scope["path"] in OPEN_PATHS:

@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer. `document` becomes JSON; `modified` (seconds since the epoch) is shown from 1.15 on where it is set."""
+    """An answer. `document` becomes JSON; `modified` (seconds since the epoch), where set, is shown from 1.15 on."""
 
     status: int = 200
     document: Any = None
@@ -101,7 +101,7 @@ def check_query(request: Request, validator: Validator) -> None:
     check(dict(request.query), validator, "Invalid query string parameters")
 
 
-def check(data: object, validator: Validator, problem: str) -> None:
+def check(data: Any, validator: Validator, problem: str) -> None:
     """Make sure that data fits a schema; 400 says where it does not."""
     error = jsonschema.exceptions.best_match(validator.iter_errors(data))
     if error is None:

@@ -213,10 +213,10 @@ class _Filling(Generic[P]):
 
     def _slots_of(self, group: RequestGroup) -> Iterator[_Slot[P]]:
         if group.suffix:
-            yield _Slot(group, group.resources, [node for node in self._whole(group)])
+            yield _Slot(group, group.resources, list(self._whole(group)))
             return
         for name, amount in group.resources.items():
-            yield _Slot(group, {name: amount}, [node for node in self._part(group, name, amount)])
+            yield _Slot(group, {name: amount}, list(self._part(group, name, amount)))
 
     def _whole(self, group: RequestGroup) -> Iterator[P]:
         """Yield the providers that can satisfy a group with a suffix alone."""

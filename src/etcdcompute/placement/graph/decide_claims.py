@@ -17,7 +17,7 @@ from etcdcompute.placement.graph.errors import (
     UnknownProvider,
 )
 from etcdcompute.placement.graph.memory import Graph, Node
-from etcdcompute.placement.graph.records import ANY, Claim, Inventory
+from etcdcompute.placement.graph.records import ANY, Allocations, Claim, Inventory
 
 Clock = Callable[[], float]
 
@@ -82,7 +82,7 @@ def _check_capacities(graph: Graph, claims: Sequence[Claim], nodes: Mapping[str,
     used: dict[tuple[str, str], int] = {}
     for each in claims:
         found = graph.consumers.get(each.consumer_uuid)
-        held = found.document.allocations if found else {}
+        held: Allocations = found.document.allocations if found else {}
         for uuid, resources in held.items():
             for name, amount in resources.items():
                 key = uuid, name
