@@ -112,6 +112,8 @@ def root_file_system(programs: Unpacked) -> Tree:
         tree.file(f"{directory}/{path.relative_to(modules.directory)}", path.read_bytes())
     tree.file(f"{directory}/modules.dep", modules.dependency_table(chosen))
     _copy_files(tree, FILES / "root")
+    tree.file("etc/shadow", (FILES / "root/etc/shadow").read_bytes(), mode=0o600)
+    tree.link("etc/mtab", "/proc/mounts")
     return tree
 
 
@@ -184,4 +186,5 @@ def _copy_files(tree: Tree, directory: Path) -> None:
     for path in sorted(directory.rglob("*")):
         if path.is_file():
             data = path.read_bytes()
-            tree.file(str(path.relative_to(directory)), data, mode=0o755 if data.startswith(b"#!") else 0o644)
+            mode = 0o755 if data.startswith(b"#!") else 0o644
+            tree.file(str(path.relative_to(directory)), data, mode=mode)
