@@ -1,0 +1,115 @@
+"""Daemons and etcd die at every step of a create and of a delete; each time all ends as asked for.
+
+The steps are the failpoints in the code: behind each step that changes the world outside, and this list is held to be
+complete. `kill` ends the daemon that reaches the point with SIGKILL; the other disturbances hit while it is held
+there. systemd brings back what died, and nobody helps.
+"""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.cloud import PROJECT, Cloud
+from tests.lab.instances import Instances
+
+CREATE = (
+    "scheduler.pending_written",
+    "scheduler.claimed",
+    "scheduler.assigned",
+    "agent.image_cached",
+    "agent.disk_created",
+    "agent.seed_created",
+    "agent.domain_defined",
+    "agent.domain_started",
+    "agent.status_written",
+)
+DELETE = (
+    "scheduler.relayed",
+    "agent.domain_destroyed",
+    "agent.domain_undefined",
+    "agent.files_removed",
+    "agent.allocation_released",
+    "agent.keys_removed",
+)
+DELETE_UNASSIGNED = ("scheduler.released", "scheduler.keys_removed")
+DISTURBANCES = ("kill", "etcd", "placement")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _armed(cloud: Cloud) -> Iterator[None]:
+    with cloud.failpoints():
+        cloud.await_daemons()
+        yield
+    cloud.await_daemons()
+
+
+def test_every_step_in_the_code_is_among_these() -> None:
+    source = PROJECT / "src" / "etcdcompute"
+    calls = {point for path in source.rglob("*.py") for point in re.findall(r'failpoint\("([^"]+)"', path.read_text())}
+    assert calls == {*CREATE, *DELETE, *DELETE_UNASSIGNED}
+
+
+def cut(cloud: Cloud, point: str, disturbance: str) -> None:
+    """Wait until the point is reached and disturb; then let everything go on."""
+    controller = cloud.controllers[0]
+    if disturbance == "kill":
+        cloud.await_hit(point, "kill")
+    else:
+        cloud.await_hit(point, "hold")
+        if disturbance == "etcd":
+            controller.run("systemctl kill --signal=KILL etcd")
+        else:
+            cloud.kill_daemon(controller, "placement")
+    cloud.disarm()
+
+
+def arm(cloud: Cloud, point: str, disturbance: str) -> None:
+    cloud.arm(point, "kill" if disturbance == "kill" else "hold")
+
+
+@pytest.mark.parametrize("disturbance", DISTURBANCES)
+@pytest.mark.parametrize("point", CREATE)
+def test_a_create_survives(cloud: Cloud, instances: Instances, point: str, disturbance: str) -> None:
+    arm(cloud, point, disturbance)
+    instance = instances.create()
+    cut(cloud, point, disturbance)
+    instances.await_settled(instance)
+    cloud.expect_consistent()
+    assert instance.uuid in cloud.running_domains()
+
+
+@pytest.mark.parametrize("disturbance", DISTURBANCES)
+@pytest.mark.parametrize("point", DELETE)
+def test_a_delete_survives(cloud: Cloud, instances: Instances, point: str, disturbance: str) -> None:
+    instance = instances.create_running()
+    arm(cloud, point, disturbance)
+    instances.delete(instance)
+    cut(cloud, point, disturbance)
+    instances.await_gone(instance)
+    cloud.expect_consistent()
+
+
+@pytest.mark.parametrize("disturbance", DISTURBANCES)
+@pytest.mark.parametrize("point", DELETE_UNASSIGNED)
+def test_a_delete_before_there_is_a_host_survives(
+    cloud: Cloud, instances: Instances, point: str, disturbance: str
+) -> None:
+    instance = instances.create(resources={"VCPU": 1, "MEMORY_MB": 2**30, "DISK_GB": 1})
+    arm(cloud, point, disturbance)
+    instances.delete(instance)
+    cut(cloud, point, disturbance)
+    instances.await_gone(instance)
+    cloud.expect_consistent()
+
+
+@pytest.mark.parametrize("point", ["scheduler.claimed", "agent.image_cached", "agent.domain_defined"])
+def test_a_delete_during_a_build_ends_in_nothing(cloud: Cloud, instances: Instances, point: str) -> None:
+    cloud.arm(point, "hold")
+    instance = instances.create()
+    cloud.await_hit(point, "hold")
+    instances.delete(instance)
+    cloud.disarm()
+    instances.await_gone(instance)
+    cloud.expect_consistent()
+    assert all(instance.uuid not in uuids for uuids in cloud.domains().values())
