@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "kv": set(),
     "placement.records": set(),
     "placement.candidates": {"placement.records"},
-    "placement.graph": {"placement.records", "kv"},
+    # The store protocol offers candidate search: its values, and the search itself, are candidates'.
+    "placement.graph": {"placement.records", "placement.candidates", "kv"},
     "placement.api": {"placement.records", "placement.candidates", "placement.graph"},
     "placement": {"kv"},
     "operations": {"kv", "placement.client"},

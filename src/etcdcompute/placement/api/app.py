@@ -79,7 +79,7 @@ class PlacementApp:
             _check_media(action, request)
             loop = asyncio.get_running_loop()
             response = await loop.run_in_executor(self._workers, action.handler, self._store, request)
-            return _success(response, negotiated, request_id)
+            return _success(http, response, negotiated, request_id)
         except Problem as problem:
             return _refusal(problem, negotiated, request_id)
         except EtcdComputeError as error:
@@ -156,8 +156,10 @@ def _request_id(headers: Mapping[str, str]) -> str:
     return given if _REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4()}"
 
 
-def _success(response: Response, negotiated: int, request_id: str) -> HttpResponse:
+def _success(http: HttpRequest, response: Response, negotiated: int, request_id: str) -> HttpResponse:
     headers = {**response.headers, **_common(negotiated, request_id)}
+    if "location" in headers:
+        headers["location"] = f"{http.base_url}{headers['location'].removeprefix('/')}"
     modified = response.cached_since(negotiated)
     if modified is not None:
         headers["last-modified"] = formatdate(modified, usegmt=True)

@@ -106,5 +106,9 @@ def check(data: Any, validator: Validator, problem: str) -> None:
     error = jsonschema.exceptions.best_match(validator.iter_errors(data))
     if error is None:
         return
-    where = "/".join(str(step) for step in error.absolute_path) or "the top"
-    raise Problem(400, f"{problem}: {error.message}\n\nFailed validating {error.validator!r} at {where}")
+    rule = "".join(f"[{step!r}]" for step in list(error.relative_schema_path)[:-1])
+    where = "".join(f"[{step!r}]" for step in error.absolute_path)
+    raise Problem(
+        400,
+        f"{problem}: {error.message}\n\nFailed validating {error.validator!r} in schema{rule}:\n\nOn instance{where}",
+    )

@@ -12,7 +12,8 @@ _GENERATION_SINCE = 19
 
 def get(store: GraphStore, request: Request) -> Response:
     """Show a provider's aggregates."""
-    return _show(store.get_provider(request.uuid), request.version)
+    provider = store.get_provider(request.uuid)
+    return _show(provider, sorted(provider.aggregates), request.version)
 
 
 def replace(store: GraphStore, request: Request) -> Response:
@@ -22,11 +23,11 @@ def replace(store: GraphStore, request: Request) -> Response:
     guarded = request.version >= _GENERATION_SINCE
     uuids = [normal_uuid(each) for each in (data["aggregates"] if guarded else data)]
     generation = data["resource_provider_generation"] if guarded else None
-    return _show(store.set_aggregates(request.uuid, uuids, generation), request.version)
+    return _show(store.set_aggregates(request.uuid, uuids, generation), uuids, request.version)
 
 
-def _show(provider: Provider, version: int) -> Response:
-    document: dict[str, Any] = {"aggregates": sorted(provider.aggregates)}
+def _show(provider: Provider, uuids: list[str], version: int) -> Response:
+    document: dict[str, Any] = {"aggregates": uuids}
     if version >= _GENERATION_SINCE:
         document["resource_provider_generation"] = provider.generation
     return Response(document=document, modified=now())

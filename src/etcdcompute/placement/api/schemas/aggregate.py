@@ -5,7 +5,7 @@ from typing import Final
 from jsonschema.protocols import Validator
 
 from etcdcompute.placement.api.exchange import compile_schema
-from etcdcompute.placement.api.schemas.common import GENERATION, UUID, Schema, record
+from etcdcompute.placement.api.schemas.forms import GENERATION, UUID, Schema, record
 
 _LIST: Final[Schema] = {"type": "array", "items": UUID, "uniqueItems": True}
 _PUT_1_1: Final = compile_schema(_LIST)

@@ -5,7 +5,7 @@ from typing import Any, Final
 from jsonschema.protocols import Validator
 
 from etcdcompute.placement.api.exchange import compile_schema
-from etcdcompute.placement.api.schemas.common import NUMBERED_SUFFIX, SUFFIX, Schema
+from etcdcompute.placement.api.schemas.forms import NUMBERED_SUFFIX, SUFFIX, Schema
 
 _TEXT: Final[Schema] = {"type": "string"}
 _LIMIT: Final[dict[str, Schema]] = {"limit": {"type": "string", "pattern": "^[1-9][0-9]*$"}}

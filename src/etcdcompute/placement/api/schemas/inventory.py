@@ -3,7 +3,7 @@
 from typing import Final
 
 from etcdcompute.placement.api.exchange import compile_schema
-from etcdcompute.placement.api.schemas.common import GENERATION, NAME, Schema, record
+from etcdcompute.placement.api.schemas.forms import GENERATION, NAME, Schema, record
 from etcdcompute.placement.graph.records import MAX_INT
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from etcdcompute.placement.api.exchange import compile_schema
-from etcdcompute.placement.api.schemas.common import CUSTOM_NAME, GENERATION, Schema, record
+from etcdcompute.placement.api.schemas.forms import CUSTOM_NAME, GENERATION, Schema, record
 
 _NAME: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255}
 _TEXT: Final[Schema] = {"type": "string"}
