@@ -175,8 +175,7 @@ def parse_document(data: bytes) -> Dict[str, Any]:
 def _check_fields(document: Mapping[str, Any]) -> None:
     """Raise anything where a field is not what the model allows."""
     for field, kind in _SHAPES.items():
-        # To Python a bool is an int, to the model it is not.
-        if type(document[field]) is not kind:
+        if not _is(kind, document[field]):
             raise ModuleError("%s: %r is of a wrong type" % (field, document[field]))
     check_name(document["name"])
     if not UUID.fullmatch(document["uuid"]):
@@ -195,6 +194,11 @@ def _check_fields(document: Mapping[str, Any]) -> None:
     spec_from_options(options)
 
 
+def _is(kind: type, value: Any) -> bool:
+    # To Python a bool is an int, to the model it is not.
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
 def _check_image(image: Mapping[str, Any]) -> None:
     if set(image) - {"url", "sha256", "format"} or image.get("format", "qcow2") not in ("qcow2", "raw"):
         raise ModuleError("image has an unknown field or format")
@@ -205,7 +209,7 @@ def _check_image(image: Mapping[str, Any]) -> None:
 def _check_resources(resources: Mapping[str, Any]) -> None:
     for name, amount in resources.items():
         _symbol("resources", name)
-        if type(amount) is not int or not 1 <= amount <= AMOUNT_LIMIT:
+        if not _is(int, amount) or not 1 <= amount <= AMOUNT_LIMIT:
             raise ModuleError("resources.%s: %r is no amount" % (name, amount))
     lacking = [name for name in RESOURCE_OPTIONS.values() if name not in resources]
     if lacking:

@@ -81,9 +81,9 @@ class Gateway:
             found[keys[index]] = items[0] if items else None
         return _revision(body), found
 
-    def read_prefix(self, prefix: str) -> List[Item]:
-        """Return all keys that begin with `prefix`, as they stood at one revision, in key order."""
-        start, end, revision = prefix, _prefix_end(prefix), 0
+    def read_prefix(self, prefix: str, revision: int = 0) -> Tuple[int, List[Item]]:
+        """Return a revision (now, unless given) and all keys that began with `prefix` at it, in key order."""
+        start, end = prefix, _prefix_end(prefix)
         items: List[Item] = []
         while True:
             request = {"key": _encode(start), "range_end": _encode(end), "limit": str(_PAGE), "revision": str(revision)}
@@ -92,7 +92,7 @@ class Gateway:
             page = [_item(each) for each in body.get("kvs", [])]
             items += page
             if not body.get("more") or not page:
-                return items
+                return revision, items
             start = page[-1].key + "\0"
 
     def commit(self, compares: Sequence[Compare], puts: Mapping[str, bytes], removes: Sequence[str] = ()) -> bool:

@@ -194,7 +194,7 @@ class InstanceTask:
         return documents.tombstone(stored.uuid, name, max(generations) + 1)
 
     def _name_of(self, uuid: str) -> str:
-        for item in self._gateway.read_prefix(keys.INSTANCE_NAMES):
+        for item in self._gateway.read_prefix(keys.INSTANCE_NAMES)[1]:
             if item.value.decode(errors="replace") == uuid:
                 return keys.last_segment(item.key)
         return uuid  # nobody has reserved a name for it, and a uuid is a valid one

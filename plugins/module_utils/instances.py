@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional
 
 from ansible_collections.etcdcompute.cloud.plugins.module_utils import keys
 from ansible_collections.etcdcompute.cloud.plugins.module_utils.deadline import Deadline
@@ -130,6 +130,23 @@ def _read(gateway: Gateway, uuid: str, name: Optional[str]) -> Stored:
 
 def _revision_of(item: Optional[Item]) -> int:
     return item.mod_revision if item else 0
+
+
+def find_all(gateway: Gateway) -> List[Stored]:
+    """Return all instances as they stood at one revision, in the order of their names."""
+    revision, items = gateway.read_prefix(keys.INSTANCES)
+    names = {each.value: each for each in gateway.read_prefix(keys.INSTANCE_NAMES, revision)[1]}
+    statuses = {keys.last_segment(each.key): each for each in gateway.read_prefix(keys.INSTANCE_STATUSES, revision)[1]}
+    found = []
+    for item in items:
+        uuid = keys.last_segment(item.key)
+        found.append(Stored(uuid, revision, names.get(uuid.encode()), item, statuses.get(uuid)))
+    return sorted(found, key=lambda each: (each.label, each.uuid))
+
+
+def fetch_living_hosts(gateway: Gateway) -> FrozenSet[str]:
+    """Return the uuids of the hosts whose agents are alive."""
+    return frozenset(keys.last_segment(each.key) for each in gateway.read_prefix(keys.ALIVE)[1])
 
 
 class Waiter:

@@ -107,9 +107,10 @@ class Servers:
         while True:
             problems: List[str] = []
             hopeless = True
-            for _each in self._urls:
+            for asked in range(len(self._urls)):
                 url = self.preferred
-                timeout_s = max(0.1, deadline.remaining_s)
+                # Each of those not yet asked gets its share of the time: the first may accept and never answer.
+                timeout_s = max(0.1, deadline.remaining_s / (len(self._urls) - asked))
                 try:
                     return self._send_to(url, method, path, data, headers or {}, timeout_s)
                 except _Unreachable as error:

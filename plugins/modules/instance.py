@@ -234,6 +234,8 @@ changes:
     power_state: {before: running, after: stopped}
 """
 
+from typing import Any, Dict
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.etcdcompute.cloud.plugins.module_utils.errors import ModuleError, Unfulfilled
@@ -244,6 +246,11 @@ from ansible_collections.etcdcompute.cloud.plugins.module_utils.options import (
     etcd_options,
     wait_options,
 )
+
+
+def _shown(result: Dict[str, Any], module: AnsibleModule) -> Dict[str, Any]:
+    """Return the result with the difference only where it is asked for."""
+    return result if module._diff else {key: value for key, value in result.items() if key != "diff"}
 
 
 def main() -> None:
@@ -291,10 +298,10 @@ def main() -> None:
         task = InstanceTask(connect_etcd(module.params), module.params, module.check_mode, check_timeout(module.params))
         result = task.run()
     except Unfulfilled as error:
-        module.fail_json(msg=str(error), **error.result)
+        module.fail_json(msg=str(error), **_shown(error.result, module))
     except ModuleError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(**result)
+    module.exit_json(**_shown(result, module))
 
 
 if __name__ == "__main__":

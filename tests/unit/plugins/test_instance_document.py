@@ -119,15 +119,15 @@ def test_what_the_model_refuses_the_module_refuses(change: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}", b'"x"'])
 def test_rubbish_is_refused_with_a_sentence(data: bytes) -> None:
-    with pytest.raises(documents.DocumentInvalid, match="^it|^its"):
+    with pytest.raises(documents.DocumentInvalid, match=r"^it|^its"):
         documents.parse_document(data)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"image": {"url": "ftp://x", "sha256": "0" * 64}}, "^image.url: .*absolute path"),
-        ({"image": {"url": "/x", "sha256": "0"}}, "^image.sha256: .*64 hexadecimal"),
+        ({"image": {"url": "ftp://x", "sha256": "0" * 64}}, r"^image.url: .*absolute path"),
+        ({"image": {"url": "/x", "sha256": "0"}}, r"^image.sha256: .*64 hexadecimal"),
         ({"resources": {"vcpus": 0, "memory_mib": 1, "disk_gib": 1}}, "^resources.vcpus: 0 is not"),
         ({"resources": {"vcpus": 1, "memory_mib": 1, "disk_gib": 2**31}}, "^resources.disk_gib: "),
         ({"resources": OPTIONS["resources"] | {"extra": {"VCPU": 1}}}, "given by resources.vcpus"),
@@ -151,13 +151,13 @@ def test_a_wrong_option_is_named(change: dict[str, Any], words: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "Vm", "vm_1", "-vm", "vm-", "a" * 64, "vm\n"])
 def test_a_wrong_name_is_refused(name: str) -> None:
-    with pytest.raises(ModuleError, match="^name: "):
+    with pytest.raises(ModuleError, match=r"^name: "):
         documents.check_name(name)
 
 
 def test_uuids_may_be_written_in_capitals() -> None:
     assert documents.check_uuid(UUID.upper()) == UUID
-    with pytest.raises(ModuleError, match="^uuid: 'x' is no uuid"):
+    with pytest.raises(ModuleError, match=r"^uuid: 'x' is no uuid"):
         documents.check_uuid("x")
 
 
