@@ -18,8 +18,14 @@ def placement() -> None:
     "endpoints of the section etcd.",
 )
 @click.option("--listen", metavar="HOST:PORT", help="Where to serve. Default: placement.listen.")
+@click.option(
+    "--auth",
+    type=click.Choice(("none", "token")),
+    help="Whether clients must show the token (placement.token). Default: placement.auth, else token where there is "
+    "one, and none on loopback only.",
+)
 @click.pass_obj
-def serve(context: Context, graph: str | None, listen: str | None) -> None:
+def serve(context: Context, graph: str | None, listen: str | None, auth: str | None) -> None:
     """Serve OpenStack's Placement API over HTTP until SIGTERM or SIGINT. Several may serve one graph."""
     from msgspec.structs import replace
 
@@ -27,5 +33,5 @@ def serve(context: Context, graph: str | None, listen: str | None) -> None:
     from etcdcompute.placement.service import run_placement
 
     settings = context.settings
-    given = {name: value for name, value in (("graph", graph), ("listen", listen)) if value is not None}
+    given = {name: value for name, value in (("graph", graph), ("listen", listen), ("auth", auth)) if value is not None}
     run_daemon("placement", replace(settings, placement=replace(settings.placement, **given)), run_placement)
