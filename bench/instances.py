@@ -103,11 +103,9 @@ def report_latency(cloud: Cloud, rounds: int) -> None:
 
 def report_memory(cloud: Cloud) -> None:
     """Measure and print the daemons' memory."""
-    rows = []
-    for node in cloud.nodes.values():
-        for daemon in DAEMONS:
-            if pid := cloud.daemon_pid(node, daemon):
-                rows.append((daemon, node.name, resident_mib(node, pid), f"below {MEMORY_FLOOR_MIB}"))
+    pids = [(daemon, node, cloud.daemon_pid(node, daemon)) for node in cloud.nodes.values() for daemon in DAEMONS]
+    floor = f"below {MEMORY_FLOOR_MIB}"
+    rows = [(daemon, node.name, resident_mib(node, pid), floor) for daemon, node, pid in pids if pid]
     print(tabulate(rows, headers=["daemon", "node", "resident MiB", "floor"], floatfmt=".1f"))
 
 
