@@ -67,7 +67,7 @@ def build(output: Path, *, progress: Callable[[str], None], force: bool = False)
         "packages": {package.name: package.version for package in wanted},
     }
     if known.get("recipe") == recipe and known.get("packages") == manifest["packages"]:
-        manifest |= {"sha256": known["sha256"], "size": known["size"]}
+        manifest["sha256"] = known["sha256"]
         _write(_beside(output, ".json"), json.dumps(manifest, indent=2) + "\n")
         return _existing(output, manifest)
     try:
@@ -76,7 +76,7 @@ def build(output: Path, *, progress: Callable[[str], None], force: bool = False)
         with tempfile.TemporaryDirectory(prefix=".build-", dir=output.parent) as scratch:
             image = _make_image(wanted, Path(scratch), pool=output.parent / "packages", progress=progress)
             digest = hashlib.sha256(image.read_bytes()).hexdigest()
-            manifest |= {"sha256": digest, "size": image.stat().st_size}
+            manifest["sha256"] = digest
             # The manifest first and last: a build that is interrupted between leaves nothing that looks finished.
             _beside(output, ".json").unlink(missing_ok=True)
             image.replace(output)
@@ -127,10 +127,10 @@ def _read_manifest(output: Path) -> dict[str, object]:
     """What the image says it was built from; empty where there is none, or where it is not what was written."""
     try:
         manifest = json.loads(_beside(output, ".json").read_text())
-        size = output.stat().st_size
+        digest = hashlib.sha256(output.read_bytes()).hexdigest()
     except (OSError, ValueError):
         return {}
-    if not isinstance(manifest, dict) or manifest.get("size") != size:
+    if not isinstance(manifest, dict) or manifest.get("sha256") != digest:
         return {}
     return manifest
 

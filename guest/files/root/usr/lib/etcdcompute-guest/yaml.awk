@@ -20,10 +20,16 @@ function advance() { do at++; while (at <= lines && is_empty(line[at])) }
 function done() { return at > lines || line[at] ~ /^(---|\.\.\.)([ \t]|$)/ }
 function is_item(text) { return text ~ /^ *-([ \t]|$)/ }
 
-function emit(path, value) {
-    gsub(/\\/, "\\\\", value)
-    gsub(/\n/, "\\n", value)
-    print path "=" value
+function emit(path, value) { print path "=" swap(swap(value, "\\", "\\\\"), "\n", "\\n") }
+
+# gsub() would give backslashes in `new` a meaning, and awks differ on which.
+function swap(text, old, new,    result, found) {
+    result = ""
+    while (found = index(text, old)) {
+        result = result substr(text, 1, found - 1) new
+        text = substr(text, found + length(old))
+    }
+    return result text
 }
 
 # The node that begins on this line.
@@ -105,7 +111,7 @@ function literal(path, style, indent,    value, inner, text, blank) {
 function scalar(path, text, indent,    first) {
     first = substr(text, 1, 1)
     if (first == "[" || first == "{") {
-        while (!is_balanced(text) && at < lines) { advance(); if (at <= lines) text = text " " trim(line[at]) }
+        while (!is_balanced(text) && at < lines) { at++; text = text "\n" trim(line[at]) }
         advance()
         flow = text
         place = 1
@@ -115,9 +121,7 @@ function scalar(path, text, indent,    first) {
     if (first == "\"" || first == "'") {
         while (!quoted_length(text) && at < lines) {
             at++
-            # Two lines are one blank apart, unless a backslash ends the first.
-            if (first == "\"" && text ~ /\\$/) text = substr(text, 1, length(text) - 1) trim(line[at])
-            else text = text " " trim(line[at])
+            text = text "\n" trim(line[at])
         }
         advance()
         emit(path, unquote(text))
@@ -153,13 +157,15 @@ function unquote(text,    quote, end, value, position, character) {
     if (quote != "\"" && quote != "'") return text
     end = quoted_length(text)
     text = substr(text, 2, end - 2)
-    if (quote == "'") { gsub(/''/, "'", text); return text }
+    if (quote == "'") return swap(swap(text, "\n", " "), "''", "'")
     value = ""
     for (position = 1; position <= length(text); position++) {
         character = substr(text, position, 1)
-        if (character == "\\") {
+        if (character == "\n") character = " "    # two lines are one blank apart, unless a backslash ends the first
+        else if (character == "\\") {
             character = substr(text, ++position, 1)
-            if (character == "n") character = "\n"
+            if (character == "\n") character = ""
+            else if (character == "n") character = "\n"
             else if (character == "t") character = "\t"
             else if (character == "r") character = "\r"
         }
@@ -168,21 +174,38 @@ function unquote(text,    quote, end, value, position, character) {
     return value
 }
 
-function is_balanced(text,    position, character, depth) {
+# Whether the brackets that `text` begins with are closed in it. A quote is one only where a value or key begins.
+function is_balanced(text,    position, character, depth, before, size) {
+    before = "["
     for (position = 1; position <= length(text); position++) {
         character = substr(text, position, 1)
-        if (character == "\"" || (character == "'" && index("[{,: \t", substr(text, position - 1, 1)))) {
-            character = quoted_length(substr(text, position))
-            if (!character) return 0
-            position += character - 1
+        if (index(" \t\n", character)) continue
+        if (is_comment(text, position)) {
+            position += match(substr(text, position), /\n/) ? RSTART - 1 : length(text)
+            continue
+        }
+        if (index("\"'", character) && index("[{,:", before)) {
+            size = quoted_length(substr(text, position))
+            if (!size) return 0
+            position += size - 1
         } else if (index("[{", character)) depth++
         else if (index("]}", character) && --depth == 0) return 1
+        before = character
     }
     return 0
 }
 
+function is_comment(text, position) {
+    return substr(text, position, 1) == "#" && index(" \t\n", substr(text, position - 1, 1))
+}
+
 # Flow style: `flow` is the text, `place` where the next node begins.
-function skip() { while (substr(flow, place, 1) ~ /[ \t]/ && place <= length(flow)) place++ }
+function skip() {
+    for (; place <= length(flow); place++) {
+        if (is_comment(flow, place)) while (place < length(flow) && substr(flow, place + 1, 1) != "\n") place++
+        else if (!index(" \t\n", substr(flow, place, 1))) return
+    }
+}
 
 function flow_node(path,    character, number, key) {
     skip()
@@ -225,7 +248,10 @@ function flow_scalar(is_key,    character, start, size, text) {
     for (; place <= length(flow); place++) {
         character = substr(flow, place, 1)
         if (index(",[]{}", character)) break
-        if (is_key && character == ":" && substr(flow, place + 1, 1) ~ /^[ \t]?$/) break
+        if (is_key && character == ":" && substr(flow, place + 1, 1) ~ /^[ \t\n]?$/) break
+        if (is_comment(flow, place)) break
     }
-    return plain(trim(substr(flow, start, place - start)))
+    text = substr(flow, start, place - start)
+    skip()    # a comment
+    return plain(trim(swap(text, "\n", " ")))
 }
