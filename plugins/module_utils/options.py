@@ -12,6 +12,7 @@ from ansible.module_utils.basic import env_fallback
 
 from ansible_collections.etcdcompute.cloud.plugins.module_utils.errors import ModuleError
 from ansible_collections.etcdcompute.cloud.plugins.module_utils.etcd import Gateway
+from ansible_collections.etcdcompute.cloud.plugins.module_utils.placement import Placement
 from ansible_collections.etcdcompute.cloud.plugins.module_utils.servers import Connection
 
 
@@ -53,14 +54,19 @@ def wait_options() -> Dict[str, Any]:
     return {"wait": {"type": "bool", "default": True}, "timeout": {"type": "int", "default": 300}}
 
 
+def state_options() -> Dict[str, Any]:
+    """Return the option of the doc fragment `state`."""
+    return {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
+
+
 def connect_etcd(params: Mapping[str, Any]) -> Gateway:
     """Return a client for the etcd that the task names; nothing is sent yet."""
     return Gateway(_connection("etcd", "etcd_endpoints", params), params["etcd_username"], params["etcd_password"])
 
 
-def placement_connection(params: Mapping[str, Any]) -> Connection:
-    """Return how to reach the placement service that the task names."""
-    return _connection("placement", "placement_urls", params)
+def connect_placement(params: Mapping[str, Any]) -> Placement:
+    """Return a client for the placement service that the task names; nothing is sent yet."""
+    return Placement(_connection("placement", "placement_urls", params), params["placement_token"])
 
 
 def check_timeout(params: Mapping[str, Any]) -> float:
