@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from etcdcompute.deadline import Deadline
-from etcdcompute.errors import EtcdComputeError, Unavailable
+from etcdcompute.errors import EtcdComputeError, OutcomeUnknown, Unavailable
 from etcdcompute.model.document import Document
 from etcdcompute.placement.candidates.request import CandidateRequest, Candidates
 from etcdcompute.placement.candidates.search import find_candidates
@@ -38,12 +38,16 @@ from etcdcompute.placement.graph.records import (
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _STALE_PAUSE_S = 0.005
+# Clients give up after 5 s unless told otherwise: they shall hear of an outage before that.
+_TIMEOUT_S = 4.0
+# How long a call waits for a store that did not answer the last one.
+_IMPATIENT_S = 1.0
 
 
 class EmbeddedStore:
     """GraphStore over a journal. Thread-safe. `request_timeout_s` bounds every call."""
 
-    def __init__(self, journal: Journal, *, request_timeout_s: float = 10.0) -> None:
+    def __init__(self, journal: Journal, *, request_timeout_s: float = _TIMEOUT_S) -> None:
         self._journal = journal
         self._timeout_s = request_timeout_s
         self._graph = Graph()
@@ -51,6 +55,7 @@ class EmbeddedStore:
         self._changed = threading.Condition()
         self._writing = threading.Lock()
         self._head = SharedQuestion(journal.fetch_head)
+        self._answering = True
         self._stop = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="placement-follower", daemon=True)
 
@@ -69,7 +74,7 @@ class EmbeddedStore:
 
     def check_health(self) -> dict[str, str]:
         """Ask the journal, and whether the local graph keeps up with it."""
-        deadline = Deadline.after(min(2.0, self._timeout_s))
+        deadline = self._deadline()
         health = {"store": "ok", "graph": "ok"}
         try:
             self._journal.check(deadline)
@@ -111,9 +116,18 @@ class EmbeddedStore:
             _LOG.critical("the graph is no longer followed; this is a bug", exc_info=True)
             raise
 
+    def _deadline(self) -> Deadline:
+        """Return until when a call may take; in an outage callers hear of it soon."""
+        return Deadline.after(self._timeout_s if self._answering else min(_IMPATIENT_S, self._timeout_s))
+
     def _refresh(self, deadline: Deadline) -> None:
         """Wait until the local graph has all that was written before this call."""
-        wanted = self._head.ask(deadline)
+        try:
+            wanted = self._head.ask(deadline)
+        except Unavailable:
+            self._answering = False
+            raise
+        self._answering = True
         with self._changed:
             while self._delivered < wanted:
                 if not self._changed.wait(deadline.remaining_s):
@@ -123,13 +137,13 @@ class EmbeddedStore:
     @contextmanager
     def _fresh(self) -> Iterator[Graph]:
         """Give the graph, with all that was written before, held still."""
-        self._refresh(Deadline.after(self._timeout_s))
+        self._refresh(self._deadline())
         with self._changed:
             yield self._graph
 
     def _change(self, decision: Callable[[Graph, Change], _T]) -> _T:
         """Decide and commit until it holds, or is refused on good grounds."""
-        deadline = Deadline.after(self._timeout_s)
+        deadline = self._deadline()
         if not self._writing.acquire(timeout=deadline.remaining_s):
             raise Unavailable("too many changes are waiting for the store; try again")
         try:
@@ -163,6 +177,10 @@ class EmbeddedStore:
                 continue
             try:
                 revision = self._journal.commit(change, deadline)
+                self._answering = True
+            except (Unavailable, OutcomeUnknown):
+                self._answering = False
+                raise
             except Stale as stale:
                 if deadline.expired:
                     raise GenerationConflict("others keep changing the same providers; try again") from stale
