@@ -41,6 +41,11 @@ def run(argv: Sequence[str], *, stdin: str | None = None, check: bool = True, ti
     return done.stdout
 
 
+def tethered(argv: Sequence[str]) -> list[str]:
+    """Return the command that runs `argv` but dies when we do, even if we are killed."""
+    return ["setpriv", "--pdeathsig", "KILL", *argv]
+
+
 def succeeds(argv: Sequence[str], *, timeout_s: float = 30) -> bool:
     """Run a program and return whether it ended with status 0."""
     try:
@@ -53,14 +58,14 @@ def succeeds(argv: Sequence[str], *, timeout_s: float = 30) -> bool:
 def run_logged(argv: Sequence[str], log: Path, step: Step) -> None:
     """Run a long program with its output in `log` and its newest line in `step`; it dies with us, children included.
 
-    A PID namespace of its own makes sure of that: when `up` is killed, so is `unshare` (setpriv), and with it the
+    A PID namespace of its own makes sure of that: when `up` is killed, so is `unshare`, and with it the
     first process of the namespace, and with that all others. What it mounted goes with its mount namespace.
     """
-    cage = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    cage = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     with log.open("a", encoding="utf-8") as out:
         print("+", *argv, file=out, flush=True)
         with subprocess.Popen(
-            [*cage, *argv],
+            tethered([*cage, *argv]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import base, mounts, processes
-from lab.commands import environment, run, succeeds
+from lab.commands import environment, run, succeeds, tethered
 from lab.errors import LabError
 from lab.layout import Layout
 from lab.nodefiles import remove_tree, write_node_files
@@ -21,6 +21,7 @@ REBOOT_STATUS = 133
 NODE_MIB = 2048
 MEMORY_MIB = 700
 CGROUPS = Path("/sys/fs/cgroup")
+NSPAWN_RUN = Path("/run/systemd/nspawn")
 PROGRAMS = {
     "debootstrap": "debootstrap",
     "systemd-nspawn": "systemd-container",
@@ -84,7 +85,8 @@ class ContainerDriver:
         if mounts.overlay_works(folder):
             self._mount(node.name, finished.root)
         else:
-            run(["cp", "--archive", "--reflink=auto", f"{finished.root}/.", str(self._root(node.name))], timeout_s=900)
+            copy = ["cp", "--archive", "--reflink=auto", f"{finished.root}/.", str(self._root(node.name))]
+            run(tethered(copy), timeout_s=900)
             build = "copy"
         write_node_files(self._root(node.name), self.layout, state, node, self.surroundings)
         self._write_devices(self._root(node.name))
@@ -124,14 +126,16 @@ class ContainerDriver:
 
     def remove(self, node: str) -> None:
         """Unmount the node's root and remove what systemd-nspawn keeps of it outside."""
+        root = self._root(node)
+        if root.is_dir():
+            # The lock of a systemd-nspawn that was killed; its name is made of the root's device and inode.
+            place = root.stat()
+            (NSPAWN_RUN / "locks" / f"inode-{place.st_dev}:{place.st_ino}").unlink(missing_ok=True)
         mounts.unmount_below(self.layout.node(node))
-        machine = self.layout.machine(node)
-        for place in ("propagate", "unix-export"):
-            folder = Path("/run/systemd/nspawn") / place / machine
+        for kind in ("propagate", "unix-export"):
+            folder = NSPAWN_RUN / kind / self.layout.machine(node)
             mounts.unmount_below(folder)
             remove_tree(folder)
-        for lock in Path("/run/systemd/nspawn/locks").glob(f"*{machine}*"):
-            lock.unlink(missing_ok=True)
 
     def leftovers(self, node: str) -> list[str]:
         """Return processes, mounts and cgroups of the node that are still there."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab import access, base, network, preflight
 from lab import subnet as subnets
-from lab.commands import run, succeeds
+from lab.commands import run, succeeds, tethered
 from lab.container import ContainerDriver
 from lab.driver import Driver
 from lab.errors import LabError, PreflightError
@@ -80,7 +80,7 @@ class Lab:
         with self._locked():
             driver = self._driver(None)
             nodes: list[Node | str] = list(self._known_nodes())
-            self.progress.say(f"lab {self.layout.name}: removing {len(nodes)} nodes, their network and files")
+            self.progress.say(f"lab {self.layout.name}: removing its nodes, network and files")
             for node in nodes:
                 name = node if isinstance(node, str) else node.name
                 driver.kill(node)
@@ -185,7 +185,7 @@ class Lab:
             known.setdefault(entry.name, entry.name)
         for name in () if state else DEFAULT_NODES:
             known.setdefault(name, name)
-        return list(known.values())
+        return list(known.values())  # without a record: perhaps nodes that aren't there, which costs nothing
 
     def _decide(self, old: State | None, wishes: Wishes, surroundings: Surroundings) -> State:
         """Return the state to reach; an existing lab can't be turned into another one."""
@@ -270,7 +270,7 @@ class Lab:
         """Return whether the node answers on SSH and says that its boot is over, well or not so well."""
         question = "case $(systemctl is-system-running) in running|degraded) exit 0;; esac; exit 1"
         command = access.ssh_command(self.layout, state, node.name, "-o", "ConnectTimeout=3")
-        return succeeds([*command, question], timeout_s=15)
+        return succeeds(tethered([*command, question]), timeout_s=15)
 
     def _until(self, reached: Callable[[], bool], driver: Driver, pending: list[Node], step: Step) -> None:
         """Wait for `reached`; an error shows the console of a node that ended or didn't boot in time."""

@@ -136,6 +136,8 @@ def _leave_forwarding(bridge: str) -> None:
     for path in [*users, FORWARD_USERS / "before"]:
         path.unlink(missing_ok=True)
     FORWARD_USERS.rmdir()
+    HOST_LOCK.unlink()  # we hold it
+    HOST_LOCK.parent.rmdir()
 
 
 def _ruleset() -> list[dict[str, Any]]:
