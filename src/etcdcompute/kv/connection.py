@@ -143,7 +143,6 @@ class Connection:
             if last.kind not in (Kind.NOT_SENT, Kind.UNANSWERED):
                 raise last.error or last
             self.failed(member, last.detail)
-            self._check_open(stop, sent=sent and not resend)
             if last.kind is Kind.UNANSWERED and sent and not resend:
                 raise OutcomeUnknown(f"etcd at {member.url} did not answer a request that was sent: {last.detail}")
             attempt += 1
@@ -177,7 +176,7 @@ class Connection:
         token: str,
     ) -> Any:
         if timeout_s <= 0:
-            raise Failure(Kind.NOT_SENT, "the time is up")
+            raise Unavailable(f"no time was left to ask etcd at {member.url}")
         try:
             call = member.unary(method)
             metadata = self._metadata(token)
@@ -207,7 +206,7 @@ class Connection:
     def failed(self, member: Endpoint, detail: str) -> None:
         """Take note that a member does not answer: the next one is asked from now on."""
         with self._lock:
-            if member.known_up:
+            if member.known_up and not self.closed.is_set():
                 log.warning("etcd at %s does not answer: %s", member.url, detail)
             member.known_up = False
             if self._members[self._current] is member:
@@ -270,12 +269,10 @@ class Connection:
 
     # -- life ----------------------------------------------------------------------------------------------------
 
-    def _check_open(self, stop: threading.Event | None, *, sent: bool = False) -> None:
+    def _check_open(self, stop: threading.Event | None) -> None:
         if stop is not None and stop.is_set():
             raise Stopped("the call ended because its caller was told to stop")
         if self.closed.is_set():
-            if sent:
-                raise OutcomeUnknown("the connection to etcd was closed under a request that was sent")
             raise Stopped("the connection to etcd is closed")
 
     def start_thread(self, name: str, target: Callable[[], None]) -> threading.Thread:

@@ -49,7 +49,6 @@ class Leadership:
         self._client = client
         self._lease = lease
         self._item = item
-        self._resigned = threading.Event()
         start_thread(f"kv-leader-{item.key}", self._watch_key)
 
     @property
@@ -59,19 +58,16 @@ class Leadership:
 
     def resign(self) -> None:
         """Make way at once: the key goes, and `lost` is set."""
-        self._resigned.set()
         self.lost.set()
         self._lease.revoke()
 
     def _watch_key(self) -> None:
         key, revision = self._item.key, self._item.mod_revision
         try:
-            for event in self._client.watch(key, from_revision=revision, stop=self._resigned):
+            for event in self._client.watch(key, from_revision=revision, stop=self.lost):
                 if not _still_holds(event, self._item):
                     log.warning("leadership of %s is lost: its key was changed or removed", key)
                     self.lost.set()
-                if self.lost.is_set():
-                    return
         except EtcdComputeError as error:
             log.warning("the key %s cannot be watched, so only its lease tells who leads: %s", key, error)
 
