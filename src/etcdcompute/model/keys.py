@@ -21,6 +21,11 @@ def instance(uuid: str) -> str:
     return f"{INSTANCES}{uuid}"
 
 
+def instance_id(key: str) -> str:
+    """Return what stands behind `/instances/`: the uuid, or what else somebody wrote there, slashes included."""
+    return key.removeprefix(INSTANCES)
+
+
 def instance_name(name: str) -> str:
     """Key that reserves an instance's name; its value is the uuid."""
     return f"{INSTANCE_NAMES}{name}"

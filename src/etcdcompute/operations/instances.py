@@ -66,11 +66,11 @@ class InstanceRow:
 def list_instances(store: Client) -> tuple[InstanceRow, ...]:
     """Return all instances by name, those that do not parse included."""
     items = store.read_prefix(keys.INSTANCES).items
-    statuses = {keys.last_segment(item.key): item for item in store.read_prefix(keys.INSTANCE_STATUSES).items}
+    statuses = {item.key: item for item in store.read_prefix(keys.INSTANCE_STATUSES).items}
     alive = {keys.last_segment(item.key) for item in store.read_prefix(keys.ALIVE).items}
     rows = []
     for item in items:
-        status = _read_status(statuses.get(keys.last_segment(item.key)))
+        status = _read_status(statuses.get(keys.instance_status(keys.instance_id(item.key))))
         host_alive = status.host_uuid in alive if status and status.host_uuid else None
         rows.append(_row(item, status, host_alive))
     return tuple(sorted(rows, key=lambda row: row.name))
@@ -81,7 +81,7 @@ def find_instance(store: Client, reference: str) -> InstanceRow:
     item = _fetch(store, reference)
     if item is None:
         raise NotFound(f"there is no instance {reference!r}")
-    status = _read_status(store.get(keys.instance_status(keys.last_segment(item.key))))
+    status = _read_status(store.get(keys.instance_status(keys.instance_id(item.key))))
     host_alive = store.get(keys.alive(status.host_uuid)) is not None if status and status.host_uuid else None
     return _row(item, status, host_alive)
 
@@ -114,7 +114,7 @@ def set_power_state(store: Client, reference: str, power_state: PowerState) -> t
         if item is None:
             raise NotFound(f"there is no instance {reference!r}")
         try:
-            instance = parse_instance(keys.last_segment(item.key), item.value)
+            instance = parse_instance(keys.instance_id(item.key), item.value)
         except DocumentError as error:
             raise InvalidInput(f"instance {reference!r} cannot be changed, only deleted: {error}") from error
         if instance.deleted:
@@ -136,7 +136,7 @@ def delete_instance(store: Client, reference: str) -> str | None:
         item = _fetch(store, reference)
         if item is None:
             return None
-        key = keys.last_segment(item.key)
+        key = keys.instance_id(item.key)
         if not is_uuid(key):
             # No host ever got it, so there is nothing to take down.
             if _remove_misplaced(store, item, key):
@@ -157,7 +157,7 @@ def delete_instance(store: Client, reference: str) -> str | None:
 
 def _fetch(store: Client, reference: str) -> Item | None:
     """Return the item of the instance with this uuid or name."""
-    if not reference or "/" in reference:
+    if not reference:
         return None
     if is_uuid(reference) and (item := store.get(keys.instance(reference))):
         return item
@@ -168,7 +168,7 @@ def _fetch(store: Client, reference: str) -> Item | None:
 
 
 def _row(item: Item, status: InstanceStatus | None, host_alive: bool | None) -> InstanceRow:
-    key = keys.last_segment(item.key)
+    key = keys.instance_id(item.key)
     try:
         return InstanceRow(key, parse_instance(key, item.value), None, status, host_alive)
     except DocumentError as error:

@@ -168,7 +168,7 @@ class View:
         return about
 
     def _put(self, prefix: str, item: Item) -> Change:
-        name = keys.last_segment(item.key)
+        name = item.key.removeprefix(prefix)
         if prefix == keys.INSTANCES:
             self._instances[name] = _read_instance(name, item)
             return Change(frozenset({name}))
@@ -191,7 +191,7 @@ class View:
         return Change(capacity=True)
 
     def _delete(self, prefix: str, event: DeleteEvent) -> Change:
-        name = keys.last_segment(event.key)
+        name = event.key.removeprefix(prefix)
         if prefix == keys.INSTANCES:
             self._instances.pop(name, None)
             self._reported.pop(name, None)

@@ -118,6 +118,12 @@ class Cloud:
             eventually(self._placement_answers, "placement answers")
         return self._placement_process
 
+    def start_placement_again(self) -> Daemon:
+        """Replace the running placement by one that the test may end."""
+        assert self._placement_process is not None
+        self._placement_process.end()
+        return self.start_placement()
+
     def start_scheduler(self, *, wait: bool = True, **environment: str) -> Daemon:
         name = f"scheduler-{len(self._daemons)}"
         daemon = self._start(name, ["scheduler", "run"], ETCDCOMPUTE_SCHEDULER_IDENTITY=name, **environment)

@@ -173,18 +173,19 @@ def test_from_the_spec_to_the_assignment_takes_little_time_and_memory(cloud: Clo
     cloud.add_host("etcd1", vcpus=100, memory_mib=100_000)
     scheduler = cloud.start_scheduler()
     took_ms = []
-    for number in range(8):
-        instance = new_instance(f"web-{number}")
-        stop = threading.Event()
-        with cloud.store.watch(keys.ASSIGNMENTS, stop=stop) as events:
-            next(events)
+    stop = threading.Event()
+    with cloud.store.watch(keys.ASSIGNMENTS, stop=stop) as events:
+        # A new watch gets its first events late (etcd catches it up ten times a second): the first create is not timed.
+        for number in range(9):
+            instance = new_instance(f"web-{number}")
             started = time.monotonic()
             create_instance(cloud.store, instance)
             for event in events:
                 if isinstance(event, PutEvent) and keys.last_segment(event.item.key) == instance.uuid:
                     break
             took_ms.append((time.monotonic() - started) * 1000)
-            stop.set()
+        stop.set()
+    del took_ms[0]
     print(f"\nspec to assignment: {', '.join(f'{each:.0f}' for each in took_ms)} ms; {scheduler.resident_mib:.0f} MiB")
     # Far from the 50 ms that it takes alone on a machine: this is no measurement, it finds what waits for a timer.
     assert sorted(took_ms)[len(took_ms) // 2] < 1000
