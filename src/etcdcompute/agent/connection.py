@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from etcdcompute.agent.errors import LibvirtUnavailable
+from etcdcompute.agent.errors import DomainRefused, LibvirtUnavailable
 from etcdcompute.agent.hypervisor import Connected, DomainChanged
 from etcdcompute.agent.outage import Outage
 from etcdcompute.errors import InvalidInput
@@ -89,9 +89,7 @@ _EVENT_LOOP = _EventLoop()
 class Connection:
     """A connection to one libvirtd that is made anew whenever it is lost. Safe to use from any thread."""
 
-    def __init__(
-        self, uri: str, *, outage: Outage, on_connected: Connected, on_domain_changed: DomainChanged
-    ) -> None:
+    def __init__(self, uri: str, *, outage: Outage, on_connected: Connected, on_domain_changed: DomainChanged) -> None:
         self.libvirt = load_libvirt()
         self._uri = uri
         self._outage = outage
@@ -122,7 +120,7 @@ class Connection:
     def calls(self) -> Iterator[Any]:
         """Give the connection for some calls; LibvirtUnavailable where there is none or it is lost meanwhile.
 
-        Errors that libvirtd itself answered pass through as libvirtError.
+        Errors that libvirtd itself answered and nobody dealt with become DomainRefused.
         """
         with self._lock:
             current = self._current
@@ -132,7 +130,7 @@ class Connection:
             yield current
         except self.libvirt.libvirtError as error:
             if not self._is_loss(current, error):
-                raise
+                raise DomainRefused(f"libvirt: {' '.join(str(error).split())}") from error
             self._outage.begin(error)
             self._drop(current)
             self._wake.set()
@@ -203,5 +201,5 @@ def _notify(listener: Callable[[], None]) -> None:
     """Call a listener; its bug must not end libvirt's threads."""
     try:
         listener()
-    except Exception:
+    except Exception:  # noqa: BLE001 - see above
         _LOG.exception("BUG: a listener to libvirt failed")

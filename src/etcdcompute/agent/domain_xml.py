@@ -51,9 +51,7 @@ def mac_address(uuid: str, index: int) -> str:
     return ":".join(["52", "54", *(f"{octet:02x}" for octet in octets)])
 
 
-def define_domain(
-    instance: Instance, *, name: str, flavour: HostFlavour, files: DomainFiles
-) -> DomainDefinition:
+def define_domain(instance: Instance, *, name: str, flavour: HostFlavour, files: DomainFiles) -> DomainDefinition:
     """Return the definition of an instance's domain, which libvirt is to know as `name`."""
     root = ElementTree.Element("domain", type=flavour.virt_type)
     _text(root, "name", name)

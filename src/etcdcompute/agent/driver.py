@@ -29,9 +29,7 @@ class LibvirtDriver:
     life; both from libvirt's threads, so they must return at once.
     """
 
-    def __init__(
-        self, uri: str, *, outage: Outage, on_connected: Connected, on_domain_changed: DomainChanged
-    ) -> None:
+    def __init__(self, uri: str, *, outage: Outage, on_connected: Connected, on_domain_changed: DomainChanged) -> None:
         self._connection = Connection(
             uri, outage=outage, on_connected=on_connected, on_domain_changed=on_domain_changed
         )
@@ -67,9 +65,10 @@ class LibvirtDriver:
 
     def name_owner(self, name: str) -> str | None:
         """Return the uuid of the domain with this name; None where there is none."""
+        domain = None
         with self._connection.calls() as connection, self._absence_is_fine():
-            return str(connection.lookupByName(name).UUIDString())
-        return None
+            domain = connection.lookupByName(name)
+        return None if domain is None else str(domain.UUIDString())
 
     def define(self, xml: str) -> None:
         """Define, or define anew, a domain."""
@@ -199,7 +198,7 @@ class LibvirtDriver:
         """Turn libvirt's refusal into ours; a lost connection is for `calls` to notice."""
         if not connection.isAlive():
             raise error
-        raise DomainRefused(message) from error
+        raise DomainRefused(" ".join(message.split())) from error
 
     def _describe(self, domain: Any) -> Domain:
         state, reason = domain.state()

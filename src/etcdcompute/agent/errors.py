@@ -1,17 +1,18 @@
 """What can go wrong with one instance on one host. The codes stand in its status and never change.
 
-    EtcdComputeError
-    ├── BuildError              the instance cannot be brought about; its message stands in the status
-    │   ├── ImageNotFetched     the image cannot be had
-    │   ├── ImageSumWrong       what came is not what was asked for
-    │   ├── ImageInvalid        it is not a disk image this host can use
-    │   ├── DiskFull            no space left for images or disks
-    │   ├── DiskTooSmall        DISK_GB is less than the image needs
-    │   ├── NetworkNotFound     the libvirt network or bridge is not there
-    │   ├── DomainRefused       libvirt refuses the domain or cannot start it
-    │   └── DomainConflict      a domain that is not ours stands in the way
-    └── Unavailable
-        └── LibvirtUnavailable  libvirtd does not answer now
+EtcdComputeError
+├── BuildError              the instance cannot be brought about; its message stands in the status
+│   ├── ImageNotFetched     the image cannot be had
+│   ├── ImageSumWrong       what came is not what was asked for
+│   ├── ImageInvalid        it is not a disk image this host can use
+│   ├── DiskFull            no space left for images or disks
+│   ├── DiskTooSmall        DISK_GB is less than the image needs
+│   ├── NetworkNotFound     the libvirt network or bridge is not there
+│   ├── DomainRefused       libvirt refuses the domain or cannot start it
+│   └── DomainConflict      a domain that is not ours stands in the way
+└── Unavailable
+    ├── LibvirtUnavailable  libvirtd does not answer now
+    └── PlacementUnavailable  placement does not answer now, or refuses this agent
 """
 
 from etcdcompute.errors import EtcdComputeError, Unavailable
@@ -75,3 +76,9 @@ class LibvirtUnavailable(Unavailable):
     """libvirtd cannot be reached, or stopped answering."""
 
     code = "libvirt_unavailable"
+
+
+class PlacementUnavailable(Unavailable):
+    """Placement cannot be reached, or does not do as this agent asks; the same call is made again later."""
+
+    code = "placement_unavailable"

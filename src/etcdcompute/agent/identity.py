@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import threading
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,7 +66,7 @@ class KnownStore:
 
 
 class StoreMemory:
-    """Decides whether the absence of something in etcd may be believed. Not safe for threads: the sweep's alone.
+    """Decides whether the absence of something in etcd may be believed. Safe to use from any thread.
 
     Absence is believed only in the store this host has always known, and only if that has not gone back in time (a
     restored backup). A suspicion outlasts restarts: it ends when an operator removes the file.
@@ -73,6 +74,7 @@ class StoreMemory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()
         self._known = _read(path)
 
     @property
@@ -87,6 +89,10 @@ class StoreMemory:
 
     def believe(self, cluster: str | None, revision: int) -> bool:
         """Compare `/cluster` (None where absent) and the store's revision with what is known; remember them."""
+        with self._lock:
+            return self._compare(cluster, revision)
+
+    def _compare(self, cluster: str | None, revision: int) -> bool:
         known = self._known
         if known.suspicion:
             return False

@@ -1,7 +1,12 @@
 """One log line when something goes, and one when it is back, however often it is tried in between."""
 
+import contextlib
 import logging
 import threading
+from collections.abc import Iterator
+
+from etcdcompute.agent.errors import PlacementUnavailable
+from etcdcompute.errors import EtcdComputeError
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,3 +39,14 @@ class Outage:
             self._reason = ""
         if was_out:
             _LOG.info("%s is back", self._name)
+
+
+@contextlib.contextmanager
+def placement_calls(outage: Outage) -> Iterator[None]:
+    """Make calls to placement: whatever it refuses is PlacementUnavailable, and counts as an outage."""
+    try:
+        yield
+    except EtcdComputeError as error:
+        outage.begin(error)
+        raise PlacementUnavailable(str(error)) from error
+    outage.end()
