@@ -48,7 +48,7 @@ DOCUMENT = st.dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(DOCUMENT)
 def test_what_pyyaml_writes_is_understood(document: dict[str, Any]) -> None:
     for flow in (False, None, True):
