@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
-from etcdcompute.placement.graph import standard
 from etcdcompute.placement.graph.change import Change
 from etcdcompute.placement.graph.documents import (
     GenerationDocument,
@@ -312,8 +311,3 @@ def _as_changed(document: ProviderDocument, generation: int, root_uuid: str, use
         used={name: used.get(name, 0) for name in document.inventories},
         updated_at=document.updated_at,
     )
-
-
-def is_custom(name: str) -> bool:
-    """Whether a trait's or class's name is in the space that users may add to."""
-    return name.startswith(standard.CUSTOM_PREFIX)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 
 from etcdcompute.placement.graph.change import Change
-from etcdcompute.placement.graph.decide import is_custom
 from etcdcompute.placement.graph.documents import HEAD, Kind, NamedDocument, Ref
 from etcdcompute.placement.graph.errors import (
     NameTaken,
@@ -20,6 +19,7 @@ from etcdcompute.placement.graph.errors import (
     some,
 )
 from etcdcompute.placement.graph.memory import Graph
+from etcdcompute.placement.graph.standard import is_custom
 
 Clock = Callable[[], float]
 

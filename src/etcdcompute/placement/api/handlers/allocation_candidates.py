@@ -27,6 +27,7 @@ from etcdcompute.placement.candidates.request import (
     RequestGroup,
 )
 from etcdcompute.placement.graph.errors import UnknownResourceClass
+from etcdcompute.placement.graph.standard import is_custom
 from etcdcompute.placement.graph.store import GraphStore
 
 _GROUP_KEY = re.compile(r"(resources|required|member_of|in_tree)([a-zA-Z0-9_-]*)")
@@ -60,15 +61,15 @@ def _read(request: Request) -> CandidateRequest:
     subtrees = _same_subtrees(request)
     groups = _groups(request)
     _check_groups(groups, subtrees, request.version)
-    policy = request.last("group_policy")
-    if policy is None and sum(1 for group in groups if group.suffix) > 1:
+    policies = request.all("group_policy")
+    if not policies and sum(1 for group in groups if group.suffix) > 1:
         raise Problem(
             400,
             'The "group_policy" parameter is required when specifying more than one "resources{N}" parameter.',
         )
     return CandidateRequest(
         groups=groups,
-        isolate=policy == "isolate",
+        isolate=policies[:1] == ["isolate"],
         same_subtrees=subtrees,
         root_required=frozenset(required),
         root_forbidden=frozenset(forbidden),
@@ -214,7 +215,7 @@ def _describe_summary(summary: ProviderSummary, shown: frozenset[str] | None, ve
         }
     }
     if version >= 17:
-        document["traits"] = sorted(summary.traits)
+        document["traits"] = sorted(summary.traits, key=lambda name: (is_custom(name), name))
     if version >= 29:
         document["parent_provider_uuid"] = summary.parent_uuid
         document["root_provider_uuid"] = summary.root_uuid
