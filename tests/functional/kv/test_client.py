@@ -1,5 +1,6 @@
 """Reads and transactions against a real etcd that is also stopped, killed and frozen."""
 
+import socket
 import threading
 import time
 
@@ -17,6 +18,7 @@ from etcdcompute.kv.records import (
     Rejected,
     Remove,
     RemovePrefix,
+    Snapshot,
     Write,
 )
 from tests.functional.etcd_server import EtcdServer, free_ports
@@ -215,3 +217,15 @@ def test_many_threads_share_a_client(client: Client) -> None:
     item = client.get("/t/counter")
     assert item is not None
     assert item.value == b"100"
+
+
+def test_an_address_that_takes_connections_and_says_nothing_is_passed_over(etcd: EtcdServer) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with Client([endpoint, etcd.endpoint], request_timeout_s=2) as client:
+            assert isinstance(client.commit([], [Write("/t/a", b"1")]), Committed)
+            assert client.get("/t/a") is not None
+        with Client([endpoint, etcd.endpoint], request_timeout_s=2) as client, client.watch("/t/") as events:
+            assert isinstance(next(events), Snapshot)

@@ -33,7 +33,7 @@ def test_a_lease_outlives_its_ttl_and_ends_when_revoked(client: Client) -> None:
     loss = Loss()
     lease = client.lease(1, on_lost=loss)
     client.commit([], [Write("/t/a", b"", lease.id)])
-    assert not loss.event.wait(3)
+    assert not loss.event.wait(2.2)
     assert is_alive(lease)
     item = client.get("/t/a")
     assert item is not None

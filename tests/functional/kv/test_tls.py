@@ -107,7 +107,7 @@ def test_without_a_certificate_or_with_another_authority_nothing_is_exchanged(
         None,
     ):
         with (
-            Client([secure.endpoint], tls=tls, request_timeout_s=1) as client,
+            Client([secure.endpoint], tls=tls, request_timeout_s=0.4) as client,
             pytest.raises(Unavailable, match="no etcd of https"),
         ):
             client.commit([], [Write("/t/a", b"")])
