@@ -115,23 +115,29 @@ class ContainerDriver:
     def kill(self, node: Node | str) -> int:
         """Kill the supervisor, systemd-nspawn and everything inside; the node's disk stays as it is at this moment."""
         name, machine_id = (node, None) if isinstance(node, str) else (node.name, node.machine_id)
+        marks = self._marks(name, machine_id)
+        running = len(processes.find(marks))
         unit = f"{self.layout.unit(name)}.service"
         if Path("/run/systemd/system").is_dir() and succeeds(["systemctl", "cat", unit]):
             # Stopped first, or systemd might start it again between our kills. KillSignal of the unit is SIGKILL.
             run(["systemctl", "stop", unit], check=False)
             run(["systemctl", "reset-failed", unit], check=False)
-        ended = processes.end(self._marks(name, machine_id))
+        processes.end(marks)
         self._remove_cgroups(name)
-        return ended
+        self._remove_traces(name)
+        return running
 
     def remove(self, node: str) -> None:
-        """Unmount the node's root and remove what systemd-nspawn keeps of it outside."""
+        """Unmount the node's root."""
+        mounts.unmount_below(self.layout.node(node))
+
+    def _remove_traces(self, node: str) -> None:
+        """Remove what a killed systemd-nspawn leaves behind; a later start of the node would stumble over it."""
         root = self._root(node)
         if root.is_dir():
-            # The lock of a systemd-nspawn that was killed; its name is made of the root's device and inode.
+            # Its lock's name is made of the root's device and inode.
             place = root.stat()
             (NSPAWN_RUN / "locks" / f"inode-{place.st_dev}:{place.st_ino}").unlink(missing_ok=True)
-        mounts.unmount_below(self.layout.node(node))
         for kind in ("propagate", "unix-export"):
             folder = NSPAWN_RUN / kind / self.layout.machine(node)
             mounts.unmount_below(folder)
