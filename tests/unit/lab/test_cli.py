@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+
+from lab import cli, machine, preflight
+from lab.errors import LabError, PreflightError
+from lab.layout import Layout
+from lab.machine import Lab, Wishes
+from lab.progress import Progress
+from lab.state import Bind, save
+from tests.unit.lab.test_state import a_state
+
+
+@pytest.fixture(autouse=True)
+def _unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LAB_NAME", "LAB_RELEASE", "LAB_SUBNET", "LAB_NODES", "LAB_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cli, "_become_root", lambda _arguments: None)
+
+
+def test_a_bad_release_in_the_environment_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAB_RELEASE", "sarge")
+    assert cli.main(["up"]) == 1
+    assert capsys.readouterr().err == "error: LAB_RELEASE=sarge is not known: it is one of trixie, bookworm\n"
+
+
+@pytest.mark.parametrize("text", ["only", "a:relative", "a:/x/../y", ":"])
+def test_a_bind_that_is_not_source_and_absolute_target_is_refused(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["up", "--bind", text]) == 1
+    assert "SRC:DST" in capsys.readouterr().err
+
+
+def test_a_bad_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["down", "--name", "../x"]) == 1
+    assert "not usable" in capsys.readouterr().err
+
+
+def test_preflight_problems_are_all_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(_self: Lab, _wishes: Wishes) -> None:
+        raise PreflightError(["one", "two"])
+
+    monkeypatch.setattr(Lab, "up", refuse)
+    assert cli.main(["up"]) == 2
+    assert capsys.readouterr().err.splitlines()[1:] == ["  - one", "  - two"]
+
+
+def test_options_and_environment_become_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Wishes] = []
+    monkeypatch.setattr(Lab, "up", lambda _self, wishes: seen.append(wishes))
+    monkeypatch.setenv("LAB_NODES", "a, b")
+    monkeypatch.setenv("LAB_SUBNET", "10.9.9.0/24")
+    assert cli.main(["up", "--release", "bookworm", "--bind", "/src:/dst"]) == 0
+    assert seen == [Wishes(("a", "b"), "bookworm", "10.9.9.0/24", (Bind("/src", "/dst"),))]
+
+
+@pytest.mark.parametrize("arguments", [["kill", "dev", "etcd2"], ["kill", "--name", "dev", "etcd2"]])
+def test_a_node_is_named_with_or_without_its_lab(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str]] = []
+    monkeypatch.setattr(Lab, "kill", lambda self, node: seen.append((self.layout.name, node)))
+    assert cli.main(arguments) == 0
+    assert seen == [("dev", "etcd2")]
+
+
+def test_a_lab_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="up --name dev"):
+        Lab(Layout("dev", tmp_path), Progress()).ssh_command("etcd1")
+
+
+def test_another_lab_under_a_used_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "fetch_surroundings", lambda _mirror: None)
+    layout = Layout("dev", tmp_path)
+    layout.folder.mkdir(parents=True)
+    save(a_state(), layout.state_file)
+    with pytest.raises(LabError, match=r"nodes etcd1,etcd2 instead of a and release trixie instead of bookworm"):
+        Lab(layout, Progress()).up(Wishes(nodes=("a",), release="bookworm"))
+
+
+def test_missing_programs_are_named_with_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = ("debootstrap", "ssh-keygen")
+    monkeypatch.setattr("shutil.which", lambda program, **_: None if program in absent else f"/bin/{program}")
+    assert preflight.missing_programs() == {"debootstrap": "debootstrap", "ssh-keygen": "openssh-client"}
+    assert "`apt-get install debootstrap openssh-client`" in preflight.program_problems()[0]
+
+
+def test_too_little_disk_says_needed_and_available(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("usage", (), {"free": 3000 * 2**20})
+    monkeypatch.setattr("shutil.disk_usage", lambda _folder: usage)
+    folder = tmp_path / "not" / "there"
+    assert preflight.disk_problems(folder, base_is_missing=False, missing_nodes=1) == []
+    (problem,) = preflight.disk_problems(folder, base_is_missing=True, missing_nodes=3)
+    assert "7544 MiB needed" in problem
+    assert "3000 MiB available" in problem
