@@ -37,7 +37,8 @@ def free_ports(count: int) -> list[int]:
 class EtcdServer:
     """One etcd member: alone, or part of an `EtcdCluster`. Its data lies below `directory` and outlives restarts.
 
-    `client_arguments` replaces the plain-http listener, for servers with TLS, whose `endpoint` then is https.
+    `arguments` are more of etcd's own; with `scheme` https they must name the server's certificate and key, and
+    the JSON gateway's methods below do not work.
     """
 
     def __init__(
