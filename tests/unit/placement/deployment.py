@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from etcdcompute.model.document import Document
 from etcdcompute.placement.graph.documents import (
     ConsumerDocument,
     GenerationDocument,
@@ -32,7 +33,7 @@ class Host:
 def graph_of(*hosts: Host) -> Graph:
     """Return a graph whose providers' uuids are their names."""
     graph = Graph()
-    documents = []
+    documents: list[tuple[Ref, Document, int]] = []
     for host in hosts:
         provider = ProviderDocument(
             uuid=host.name,

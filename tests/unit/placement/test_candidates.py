@@ -32,25 +32,25 @@ def as_set(requests: Iterable[AllocationRequest]) -> list[Candidate]:
 
 inventories = st.builds(
     Inventory,
-    total=st.integers(1, 6),
+    total=st.integers(3, 8),
     reserved=st.integers(0, 1),
-    min_unit=st.sampled_from([1, 1, 2]),
-    max_unit=st.sampled_from([2, 4, 100]),
-    step_size=st.sampled_from([1, 1, 2]),
+    min_unit=st.sampled_from([1, 1, 1, 1, 1, 2]),
+    max_unit=st.sampled_from([100, 100, 100, 3, 1]),
+    step_size=st.sampled_from([1, 1, 1, 1, 1, 2]),
     allocation_ratio=st.sampled_from([1.0, 1.5]),
 )
 some_traits = st.frozensets(st.sampled_from(TRAITS), max_size=2)
-some_aggregates = st.frozensets(st.sampled_from(AGGREGATES), max_size=1)
+some_aggregates = st.sampled_from([[], ["agg1"], ["agg1"], ["agg1", "agg2"], ["agg3"]]).map(frozenset)
 
 
 @st.composite
 def deployments(draw: st.DrawFn) -> list[Host]:
     hosts: list[Host] = []
-    for number in range(draw(st.integers(1, 5))):
-        held = draw(st.dictionaries(st.sampled_from(CLASSES), inventories, max_size=3))
-        used = {name: draw(st.integers(0, 2)) for name in held}
-        parent = draw(st.sampled_from([None, *(host.name for host in hosts)]))
-        shares = draw(st.sampled_from([frozenset(), frozenset(), frozenset({SHARES})]))
+    for number in range(draw(st.integers(2, 5))):
+        held = draw(st.dictionaries(st.sampled_from(CLASSES), inventories, min_size=1, max_size=3))
+        used = {name: draw(st.sampled_from([0, 0, 1, 2])) for name in held}
+        parent = draw(st.sampled_from([None, None, *(host.name for host in hosts)]))
+        shares = draw(st.sampled_from([frozenset(), frozenset({SHARES})]))
         hosts.append(
             Host(
                 name=f"rp{number}",
@@ -66,13 +66,15 @@ def deployments(draw: st.DrawFn) -> list[Host]:
 
 @st.composite
 def groups(draw: st.DrawFn, suffix: str, names: list[str]) -> RequestGroup:
-    rarely = st.sampled_from([False, False, False, True])
+    rarely = st.sampled_from([False] * 7 + [True])
     alternatives = st.frozensets(st.sampled_from(TRAITS), min_size=1, max_size=2)
     members = st.frozensets(st.sampled_from(AGGREGATES), min_size=1, max_size=2)
     return RequestGroup(
         suffix=suffix,
         resources=draw(
-            st.dictionaries(st.sampled_from(CLASSES), st.integers(1, 3), min_size=1, max_size=1 if suffix else 3)
+            st.dictionaries(
+                st.sampled_from(CLASSES), st.sampled_from([1, 1, 2]), min_size=1, max_size=1 if suffix else 3
+            )
         ),
         required_traits=(draw(alternatives),) if draw(rarely) else (),
         forbidden_traits=draw(some_traits) if draw(rarely) else frozenset(),
@@ -93,9 +95,9 @@ def cases(draw: st.DrawFn) -> tuple[list[Host], CandidateRequest]:
         groups=asked,
         isolate=draw(st.booleans()),
         same_subtrees=(pair,) if pair <= set(suffixes) and draw(st.booleans()) else (),
-        root_required=draw(st.sampled_from([frozenset(), frozenset(), frozenset({"CUSTOM_A"})])),
-        root_forbidden=draw(st.sampled_from([frozenset(), frozenset(), frozenset({"CUSTOM_B"})])),
-        nested=draw(st.sampled_from([True, True, False])),
+        root_required=draw(st.sampled_from([frozenset()] * 7 + [frozenset({"CUSTOM_A"})])),
+        root_forbidden=draw(st.sampled_from([frozenset()] * 7 + [frozenset({"CUSTOM_B"})])),
+        nested=draw(st.sampled_from([True, True, True, False])),
     )
     return hosts, request
 
