@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command not in UNPRIVILEGED:
             _become_root(arguments)
+            _refuse_without_root(options.command)
         return _run(options, progress)
     except PreflightError as error:
         progress.say("can't do that yet; nothing was changed:")
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress.say(f"  - {problem}")
         return 2
     except LabError as error:
+        progress.say(f"error: {error}")
+        return 1
+    except OSError as error:
         progress.say(f"error: {error}")
         return 1
     except KeyboardInterrupt:
@@ -167,13 +171,9 @@ def _status(_options: argparse.Namespace, lab: Lab) -> int:
 def _check(options: argparse.Namespace, progress: Progress) -> int:
     if options.install:
         preflight.install_programs(progress)
-    problems = [*preflight.privilege_problems(), *preflight.program_problems()]
-    if not problems:
-        problems += preflight.network_problems(fetch_surroundings())
-        problems += preflight.disk_problems(CHECKOUT, base_is_missing=True, missing_nodes=3)
-        problems += preflight.memory_problems(3)
-        if not Path("/dev/net/tun").exists():
-            problems.append("there is no /dev/net/tun: `modprobe tun` makes it")
+    problems = [*preflight.privilege_problems(), *preflight.machine_problems()]
+    problems += preflight.disk_problems(CHECKOUT, base_is_missing=True, missing_nodes=3)
+    problems += preflight.memory_problems(3)
     if problems:
         raise PreflightError(problems)
     progress.say("this machine has what a lab of three nodes needs")
@@ -181,8 +181,7 @@ def _check(options: argparse.Namespace, progress: Progress) -> int:
 
 
 def _base(options: argparse.Namespace, progress: Progress) -> int:
-    problems = [*preflight.privilege_problems(), *preflight.program_problems()]
-    if problems:
+    if problems := preflight.machine_problems():
         raise PreflightError(problems)
     layout = Layout("base")
     surroundings = fetch_surroundings(options.mirror or os.environ.get("LAB_MIRROR"))
@@ -196,12 +195,21 @@ def _exec(options: argparse.Namespace, lab: Lab) -> int:
     argv = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
     terminal = ["-t"] if sys.stdin.isatty() and not argv else []
     command = lab.ssh_command(options.node, *terminal)
+    if not os.access(lab.layout.user_key, os.R_OK):
+        raise LabError(f"{lab.layout.user_key} is not yours to read: run this as root or as the user who made the lab")
     os.execvp(command[0], [*command, *(["--", _shell(argv)] if argv else [])])  # noqa: S606
 
 
 def _shell(argv: Sequence[str]) -> str:
     """Return the arguments as the one string SSH passes on; a single one is taken for shell code, as ssh does."""
     return argv[0] if len(argv) == 1 else shlex.join(argv)
+
+
+def _refuse_without_root(command: str) -> None:
+    """Without root there is nothing to do but to say what else is missing, so that it can be put right in one go."""
+    problems = preflight.privilege_problems()
+    if problems and command != "check":
+        raise PreflightError([*problems, *preflight.machine_problems()])
 
 
 def _become_root(arguments: Sequence[str] | None) -> None:

@@ -32,8 +32,8 @@ def run(argv: Sequence[str], *, stdin: str | None = None, check: bool = True, ti
             timeout=timeout_s,
             check=False,
         )
-    except FileNotFoundError as error:
-        raise CommandError(argv, 127, "no such program") from error
+    except OSError as error:
+        raise CommandError(argv, 127, error.strerror or "can't be run") from error
     except subprocess.TimeoutExpired as error:
         raise CommandError(argv, 124, f"no answer within {timeout_s:.0f} s") from error
     if check and done.returncode != 0:

@@ -51,12 +51,16 @@ class ContainerDriver:
 
     def problems(self, missing_nodes: int) -> list[str]:
         """Return what this machine lacks for containers."""
-        found = []
-        if missing_nodes and not Path("/dev/net/tun").exists():
-            found.append(
-                "there is no /dev/net/tun, which the nodes' networks for virtual machines need: `modprobe tun` makes it"
-            )
-        return found
+        if missing_nodes and self._is_noexec(self.layout.checkout):
+            return [
+                f"{self.layout.checkout} is on a file system mounted with noexec or nodev, where no system can run: "
+                "put the checkout on another one"
+            ]
+        return []
+
+    @staticmethod
+    def _is_noexec(folder: Path) -> bool:
+        return bool(os.statvfs(folder).f_flag & (os.ST_NOEXEC | os.ST_NODEV))
 
     def prepare(self, state: State, progress: Progress) -> None:
         """Build the base if it isn't there."""

@@ -13,7 +13,7 @@ from lab.driver import Driver
 from lab.errors import CommandError, LabError
 from lab.progress import Progress
 from lab.state import State
-from lab.surroundings import Surroundings
+from lab.surroundings import Surroundings, fetch_surroundings
 
 
 def missing_programs() -> dict[str, str]:
@@ -106,6 +106,18 @@ def network_problems(surroundings: Surroundings) -> list[str]:
     ]
 
 
+def machine_problems() -> list[str]:
+    """Return what this machine lacks whatever the lab, in sentences; needs no root."""
+    return [*program_problems(), *network_problems(fetch_surroundings()), *device_problems()]
+
+
+def device_problems() -> list[str]:
+    """Return a sentence if there is no TUN device."""
+    if Path("/dev/net/tun").exists():
+        return []
+    return ["there is no /dev/net/tun, which the nodes' networks for virtual machines need: `modprobe tun` makes it"]
+
+
 def find_problems(
     state: State,
     surroundings: Surroundings,
@@ -119,6 +131,7 @@ def find_problems(
 ) -> list[str]:
     """Return everything that would stop `up`; empty when it can go ahead."""
     problems = [*privilege_problems(), *program_problems(), *network_problems(surroundings)]
+    problems += device_problems() if missing else []
     problems += [] if bridge_is_up else subnet_problems(state, surroundings)
     problems += disk_problems(folder, base_is_missing=base_is_missing, missing_nodes=len(missing))
     problems += memory_problems(len(stopped))

@@ -3,7 +3,7 @@
 import ipaddress
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, collapse_addresses
 
 from lab.commands import run
 from lab.errors import LabError
@@ -53,8 +53,9 @@ def address(net: IPv4Network, index: int) -> str:
 
 
 def overlapping(net: IPv4Network, used: Iterable[IPv4Network]) -> list[str]:
-    """Return what of `used` (and of what is reserved) collides with `net`."""
-    return [str(other) for other in (*used, *RESERVED) if net.overlaps(other)]
+    """Return what of `used` (and of what is reserved) collides with `net`, without what is inside another."""
+    found = {other for other in (*used, *RESERVED) if net.overlaps(other)}
+    return [str(other) for other in collapse_addresses(sorted(found))]
 
 
 def fetch_used(*, ignore_device: str, nameservers: Sequence[str]) -> list[IPv4Network]:
