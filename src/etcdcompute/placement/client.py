@@ -350,8 +350,11 @@ class PlacementClient:
         }
         try:
             self._send("PUT", f"/allocations/{consumer}", document)
-        except OutcomeUnknown:
-            found = self.get_allocations(consumer)
+        except OutcomeUnknown as lost:
+            try:
+                found = self.get_allocations(consumer)
+            except Unavailable:
+                raise lost from None
             as_claimed = {uuid: dict(each) for uuid, each in allocations.items()}
             if found.allocations == as_claimed and found.consumer_generation != consumer_generation:
                 return
