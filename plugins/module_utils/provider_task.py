@@ -182,9 +182,9 @@ class ProviderTask:
         if below and not self._recursive:
             raise ModuleError(
                 "resource provider %s cannot be deleted: below it are %s; delete those first, or set recursive: true"
-                % (found["name"], ", ".join(each["name"] for each in reversed(below)))
+                % (found["name"], ", ".join(each["name"] for each in below))
             )
-        doomed = [*below, found]
+        doomed = [*reversed(below), found]
         for each in doomed:
             if self._placement.fetch(each["uuid"], "allocations"):
                 raise self._in_use(each, "cannot be deleted")
@@ -201,15 +201,15 @@ class ProviderTask:
                 raise
 
     def _descendants(self, uuid: str) -> List[Mapping[str, Any]]:
-        """Return what is below the provider, children before their parents."""
+        """Return what is below the provider, parents before their children."""
         tree = self._placement.find_providers(in_tree=uuid)
         found: List[Mapping[str, Any]] = []
         level = {uuid}
         while level:
             children = [each for each in tree if each.get("parent_provider_uuid") in level]
-            found += sorted(children, key=lambda each: str(each["name"]), reverse=True)
+            found += sorted(children, key=lambda each: str(each["name"]))
             level = {each["uuid"] for each in children}
-        return found[::-1]
+        return found
 
     def _in_use(self, provider: Mapping[str, Any], verdict: str) -> ModuleError:
         consumers = sorted(self._placement.fetch(provider["uuid"], "allocations"))
@@ -217,8 +217,8 @@ class ProviderTask:
         if len(consumers) > _NAMED:
             named.append("%d more" % (len(consumers) - _NAMED))
         return ModuleError(
-            "resource provider %s %s: allocated from it is what %s holds; delete these instances (or the allocations of"
-            " what is no instance) first" % (provider["name"], verdict, ", ".join(named) or "a consumer unknown")
+            "resource provider %s %s: allocations from it are held by %s; delete these instances (or the allocations of"
+            " what is no instance) first" % (provider["name"], verdict, ", ".join(named) or "somebody unknown")
         )
 
     def _result(self, after: Optional[Provider]) -> Dict[str, Any]:
