@@ -140,7 +140,7 @@ def _build(folder: Path, release: str, surroundings: Surroundings, progress: Pro
         directory.mkdir(parents=True, exist_ok=True)
     temporary.chmod(0o700)
     log.write_text("")
-    progress.say(f"building the {release} base from {surroundings.mirror} (once; about 0.5 GB to download)")
+    progress.say(f"building the {release} base from {surroundings.mirror} (once; about 0.2 GB to download)")
     with progress.step("debootstrap: the smallest Debian with systemd, Python and SSH") as step:
         include = f"--include={','.join(INSTALLED)}"
         run_logged(["debootstrap", "--variant=minbase", include, release, str(root), surroundings.mirror], log, step)
