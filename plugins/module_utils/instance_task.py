@@ -185,7 +185,7 @@ class InstanceTask:
             return dict(document, deleted=True, generation=document["generation"] + 1)
         # Nobody could act on what is there now, so it gives way to the least that everybody can read. Its generation
         # must be beyond all that daemons have seen of this instance.
-        generations = [0]
+        generations = [stored.claimed_generation]
         status = stored.status
         if status is not None:
             generations.append(status["observed_generation"])
@@ -197,7 +197,7 @@ class InstanceTask:
         for item in self._gateway.read_prefix(keys.INSTANCE_NAMES)[1]:
             if item.value.decode(errors="replace") == uuid:
                 return keys.last_segment(item.key)
-        return uuid  # nobody has reserved a name for it, and a uuid is a valid one
+        return "deleted-" + uuid  # nobody has reserved a name for it, and it must have one
 
     def _finish(self, document: Dict[str, Any], changed: bool, stored: Optional[Stored] = None) -> Dict[str, Any]:
         if not changed:

@@ -50,6 +50,12 @@ class Stored:
             return str(error)
         return ""
 
+    @property
+    def claimed_generation(self) -> int:
+        """The generation that the document gives, also where nothing else of it can be read; else 0."""
+        generation = (_parse_object(self.item) or {}).get("generation")
+        return generation if isinstance(generation, int) else 0
+
     def _parsed(self, item: Item) -> Dict[str, Any]:
         document = parse_document(item.value)
         if document["uuid"] != self.uuid:

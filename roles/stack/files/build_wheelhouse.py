@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Make one archive with the project's wheel and all it depends on, for the Python of another machine.
 
 Runs on the control machine. Prints a JSON object: `archive` (its path), `release` (version and checksum: the name
