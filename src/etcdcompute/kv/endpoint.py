@@ -19,6 +19,8 @@ _CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     # more often than every 5 s, and on those that ping without an open call.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # Current gRPC waits this long (by default a minute) for a ping's answer, whatever the keepalive's timeout says.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
     # A restarted etcd is back within a second; gRPC's own backoff goes up to two minutes.

@@ -40,7 +40,7 @@ _BACKOFF_MOST_S = 2.0
 # How long a watch is quiet before it asks how far etcd is, which also keeps the place to resume from ahead of
 # compaction; and how long it then waits for any sign of life.
 _PROGRESS_INTERVAL_S = 10.0
-_SILENCE_MOST_S = 30.0
+_SILENCE_MOST_S = 20.0
 # From these versions on a progress that was asked for is in order with the events (etcd's issue 15220). Older ones
 # may announce a revision whose events are still on their way, so only their unasked announcements count.
 _ORDERED_PROGRESS_34 = (3, 4, 25)

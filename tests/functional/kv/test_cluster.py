@@ -94,13 +94,18 @@ def test_a_dead_member_costs_little_and_a_write_is_not_lost_to_it(cluster: EtcdC
         assert time.monotonic() - started < 3
 
 
-def test_a_frozen_member_is_left_by_reads_writes_and_watches(cluster: EtcdCluster, watching: Watching) -> None:
+def test_a_frozen_member_is_left_by_reads_writes_and_watches(
+    cluster: EtcdCluster, watching: Watching, caplog: pytest.LogCaptureFixture
+) -> None:
     leader = cluster.leader()
     frozen = next(member for member in cluster.members if member is not leader)
     others = [member.endpoint for member in cluster.members if member is not frozen]
     with Client([frozen.endpoint, *others]) as client, Client(others) as writer:
         watcher = watching(client, "/t/")
         watcher.until(bool)
+        # An event shows that the watch stands: from then on only the keepalive can tell that nobody is there.
+        standing = writer.commit([], [Write("/t/before", b"")]).revision
+        watcher.until(lambda events: events[-1].revision >= standing)
         frozen.freeze()
         froze_at = time.monotonic()
         revision = writer.commit([], [Write("/t/a", b"")], deadline=Deadline.after(10)).revision
@@ -111,6 +116,7 @@ def test_a_frozen_member_is_left_by_reads_writes_and_watches(cluster: EtcdCluste
         # gRPC's keepalive finds out about the connection: 10 s and 5 s.
         watcher.until(lambda events: events[-1].revision >= revision, timeout_s=30)
         assert time.monotonic() - froze_at < 25
+        assert "no sign of life" not in caplog.text
         watcher.close()
     frozen.thaw()
 
