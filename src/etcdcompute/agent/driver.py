@@ -74,7 +74,7 @@ class LibvirtDriver:
         """Define, or define anew, a domain."""
         with self._connection.calls() as connection:
             try:
-                connection.defineXMLFlags(xml, self._libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+                connection.defineXML(xml)
             except self._libvirt.libvirtError as error:
                 self._raise_unless_lost(connection, f"libvirt refuses the domain: {error}", error)
 

@@ -51,6 +51,7 @@ _RETRY_BASE_S = 0.1
 _RETRY_LIMIT_S = 5.0
 _RESTART_PAUSE_S = 1.0
 _JOIN_S = 20.0
+_LIBVIRT_GRACE_S = 3.0
 
 
 def run_agent(settings: Settings, stop: threading.Event) -> None:
@@ -97,6 +98,7 @@ class Agent:
         self._stop = threading.Event()
         self._touched = threading.Event()
         self._resync_now = threading.Event()
+        self._libvirt_seen = threading.Event()
         self._queue: WorkQueue[str] = WorkQueue(retry_base_s=_RETRY_BASE_S, retry_limit_s=_RETRY_LIMIT_S)
         self._etcd_outage = Outage("etcd")
         self._placement_outage = Outage("placement")
@@ -182,6 +184,7 @@ class Agent:
             self._stop.set()
             self._touched.set()
             self._resync_now.set()
+            self._libvirt_seen.set()
             self._queue.close()
             self._images.close()
             for thread in threads:
@@ -212,6 +215,7 @@ class Agent:
 
     def _libvirt_connected(self) -> None:
         """Look at everything: events were lost while there was no connection."""
+        self._libvirt_seen.set()
         self._resync_now.set()
         self._touched.set()
 
@@ -264,6 +268,8 @@ class Agent:
     def _register(self) -> None:
         """Register now, then whenever something touches the host, and on the timer; until it works, often."""
         pause_s = _RETRY_BASE_S
+        # A host without libvirt is disabled in placement: a start of the agent alone must not do that.
+        self._libvirt_seen.wait(_LIBVIRT_GRACE_S)
         while not self._stop.is_set():
             self._touched.clear()
             try:
