@@ -17,6 +17,7 @@ from tests.functional.etcd_server import EtcdServer
 from tests.functional.placement.conftest import graph_of
 from tests.functional.placement.server import PlacementProcess
 
+NEW = {"openstack-api-version": "placement latest"}
 Pair = tuple[PlacementProcess, PlacementProcess]
 
 
@@ -181,6 +182,15 @@ def test_a_restart_gives_the_same_graph(pair: Pair) -> None:
     assert one.terminate() == 0
     one.start()
     assert export(one.client(), consumers) == before
+    for number, each in enumerate((one, two)):
+        urllib3.request("PUT", f"{one.url}/traits/CUSTOM_{number}", headers=NEW, retries=False)
+        assert urllib3.request("DELETE", f"{each.url}/traits/CUSTOM_{number}", headers=NEW, retries=False).status == 204
+    one.terminate()
+    one.start()
+    urllib3.request("PUT", f"{two.url}/traits/CUSTOM_LAST", headers=NEW, retries=False)
+    one.terminate()
+    one.start()
+    assert urllib3.request("DELETE", f"{one.url}/traits/CUSTOM_LAST", headers=NEW, retries=False).status == 204
 
 
 def test_an_outage_of_etcd_is_told_and_survived(etcd: EtcdServer, pair: Pair) -> None:

@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from etcdcompute.errors import Conflict, EtcdComputeError, InvalidInput, NotFound, OutcomeUnknown, Unavailable
+from etcdcompute.errors import (
+    AccessDenied,
+    Conflict,
+    EtcdComputeError,
+    InvalidInput,
+    NotFound,
+    OutcomeUnknown,
+    Stopped,
+    Unavailable,
+)
 from etcdcompute.placement.graph import errors
 
 UNDEFINED: Final = "placement.undefined_code"
@@ -34,6 +43,9 @@ _MEANINGS: Final[tuple[tuple[type[EtcdComputeError], int, str], ...]] = (
     (errors.ProviderHasChildren, 409, PROVIDER_IS_PARENT),
     (errors.InventoryInUse, 409, INVENTORY_IN_USE),
     (Conflict, 409, UNDEFINED),
+    # The store's, not the client's: etcd refuses this service.
+    (AccessDenied, 503, UNDEFINED),
+    (Stopped, 503, UNDEFINED),
     (NotFound, 404, UNDEFINED),
     (InvalidInput, 400, UNDEFINED),
     (OutcomeUnknown, 503, OUTCOME_UNKNOWN),

@@ -128,8 +128,8 @@ def key_of(ref: Ref) -> str:
 def ref_of(key: str) -> Ref | None:
     """Return what a key below the prefix is about, None for a key that is not the graph's."""
     kind, slash, quoted = key.removeprefix(keys.PLACEMENT).partition("/")
-    if kind == Kind.HEAD and not slash:
-        return HEAD
+    if kind == Kind.HEAD:
+        return None if slash else HEAD
     try:
         return Ref(Kind(kind), unquote(quoted)) if slash and quoted else None
     except ValueError:

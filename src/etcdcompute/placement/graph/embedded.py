@@ -38,6 +38,7 @@ from etcdcompute.placement.graph.records import (
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _STALE_PAUSE_S = 0.005
+_RESTART_PAUSE_S = 1.0
 # Clients give up after 5 s unless told otherwise: they shall hear of an outage before that.
 _TIMEOUT_S = 4.0
 # How long a call waits for a store that did not answer the last one.
@@ -93,7 +94,6 @@ class EmbeddedStore:
         """Take in a whole listing."""
         graph = Graph()
         graph.load(documents)
-        graph.head = max(graph.head, 0)
         with self._changed:
             self._graph = graph
             self._delivered = revision
@@ -104,17 +104,17 @@ class EmbeddedStore:
         with self._changed:
             for applied in changes:
                 self._graph.apply(applied)
-                self._graph.head = max(self._graph.head, applied.revision)
             self._delivered = max(self._delivered, revision)
             self._graph.forget_removed(self._delivered)
             self._changed.notify_all()
 
     def _follow(self) -> None:
-        try:
-            self._journal.follow(self, self._stop)
-        except Exception:
-            _LOG.critical("the graph is no longer followed; this is a bug", exc_info=True)
-            raise
+        while not self._stop.is_set():
+            try:
+                self._journal.follow(self, self._stop)
+            except Exception:  # noqa: BLE001 - without a follower every read would wait in vain
+                _LOG.exception("BUG: following the placement graph failed; starting over from a listing")
+                self._stop.wait(_RESTART_PAUSE_S)
 
     def _deadline(self) -> Deadline:
         """Return until when a call may take; in an outage callers hear of it soon."""

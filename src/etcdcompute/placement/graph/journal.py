@@ -70,7 +70,7 @@ class MemoryJournal:
             for ref in change.removals:
                 self._revisions.pop(ref, None)
             if self._sink is not None:
-                documents = {**change.puts, **dict.fromkeys(change.removals)}
+                documents = {**change.documents(), **dict.fromkeys(change.removals)}
                 self._sink.advance([Applied(self._revision, documents)], self._revision)
             return self._revision
 

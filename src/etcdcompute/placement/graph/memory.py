@@ -13,6 +13,7 @@ from etcdcompute.placement.graph.change import Applied
 from etcdcompute.placement.graph.documents import (
     ConsumerDocument,
     GenerationDocument,
+    HeadDocument,
     Kind,
     NamedDocument,
     NameDocument,
@@ -110,7 +111,7 @@ class Graph:
         self.by_trait: dict[str, dict[str, Node]] = {}
         self.by_aggregate: dict[str, dict[str, Node]] = {}
         self.sharing: dict[str, Node] = {}
-        # The revision of the last change that was delivered in order.
+        # The revision of the last change that was delivered in order: a writer's own, applied at once, has no head.
         self.head = 0
         # Claims on providers that are not (yet) there, kept so that the order of documents does not matter.
         self._homeless: dict[str, set[str]] = {}
@@ -242,6 +243,8 @@ class Graph:
                 self.custom_classes[ref.id] = (document.created_at, revision)
             case NameDocument():
                 self.names[ref.id] = document.uuid
+            case HeadDocument():
+                self.head = max(self.head, revision)
             case _:
                 pass
         return None

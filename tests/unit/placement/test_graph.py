@@ -1,0 +1,236 @@
+"""The graph in memory: whatever the order in which changes arrive, it ends as the documents say."""
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etcdcompute.deadline import Deadline
+from etcdcompute.errors import Conflict, EtcdComputeError
+from etcdcompute.model.document import Document
+from etcdcompute.placement.graph import decide, decide_claims, decide_names
+from etcdcompute.placement.graph.change import Applied, Change
+from etcdcompute.placement.graph.documents import Kind, Ref, key_of, parse, ref_of
+from etcdcompute.placement.graph.errors import CannotAllocate, ProviderInUse
+from etcdcompute.placement.graph.journal import MemoryJournal, Stale
+from etcdcompute.placement.graph.memory import Graph
+from etcdcompute.placement.graph.records import Claim, Inventory
+from tests.unit.placement.deployment import Host, graph_of
+
+
+def picture(graph: Graph) -> dict[str, Any]:
+    """Everything in a graph, indexes included, in a form that can be compared."""
+    return {
+        "providers": {
+            uuid: (
+                node.record(),
+                node.revision,
+                sorted(node.children),
+                sorted(node.consumers),
+                dict(node.used),
+                dict(node.capacities),
+            )
+            for uuid, node in graph.providers.items()
+        },
+        "names": graph.names,
+        "consumers": {uuid: (each.document, each.revision) for uuid, each in graph.consumers.items()},
+        "traits": graph.custom_traits,
+        "classes": graph.custom_classes,
+        "indexes": [
+            {name: sorted(held) for name, held in index.items()}
+            for index in (graph.by_class, graph.by_trait, graph.by_aggregate)
+        ],
+        "sharing": sorted(graph.sharing),
+    }
+
+
+class History:
+    """A journal of one writer that remembers all: what etcd would hold, and what its watch would tell."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self.documents: dict[Ref, tuple[Document, int]] = {}
+        self.applied: list[Applied] = []
+
+    def make(self, decision: Any, *arguments: Any, **named: Any) -> bool:
+        change = Change()
+        try:
+            decision(self.graph, change, *arguments, **named)
+        except EtcdComputeError:
+            return False
+        if change.empty:
+            return False
+        for ref, revision in change.expected.items():
+            known = self.documents.get(ref)
+            if ref.kind is not Kind.HEAD:
+                assert (known[1] if known else 0) == revision, f"{ref} is expected at the wrong revision"
+        assert set(change.expected) & (set(change.puts) | change.removals), "nothing of it would exclude it twice"
+        revision = len(self.applied) + 1
+        for ref, document in change.puts.items():
+            self.documents[ref] = parse(ref, document.to_json()), revision
+        for ref in change.removals:
+            del self.documents[ref]
+        applied = Applied(revision, {**change.puts, **dict.fromkeys(change.removals)})
+        self.applied.append(applied)
+        self.graph.apply(applied)
+        self.graph.head = revision
+        return True
+
+    def listing(self) -> list[tuple[Ref, Document, int]]:
+        return [(ref, document, at) for ref, (document, at) in self.documents.items()]
+
+
+def loaded(documents: Iterable[tuple[Ref, Document, int]]) -> Graph:
+    graph = Graph()
+    graph.load(documents)
+    return graph
+
+
+PROVIDERS = [f"rp{number}" for number in range(5)]
+CONSUMERS = [f"c{number}" for number in range(4)]
+
+
+def some_step(chance: random.Random) -> Callable[[History], bool]:
+    """Return one call of one decision; that it is refused is as good as that it is not."""
+    name, other = chance.choice(PROVIDERS), chance.choice([None, *PROVIDERS])
+    second = {each: Inventory(chance.randint(1, 8)) for each in chance.sample(["VCPU", "CUSTOM_C"], 1)}
+    new_name = f"name-{name}" + chance.choice(["", "-new"])
+    traits, aggregates = chance.sample(["CUSTOM_T", "HW_CPU_X86_VMX"], 1), chance.sample(["a", "b"], 1)
+    claims = [
+        Claim(
+            consumer,
+            {chance.choice(PROVIDERS): {"VCPU": chance.randint(1, 3)} for _ in range(chance.randint(0, 2))},
+            chance.choice("pq"),
+            "user",
+        )
+        for consumer in chance.sample(CONSUMERS, 2)
+    ]
+    steps: list[Callable[[History], bool]] = [
+        lambda history: history.make(decide.create_provider, name, f"name-{name}", other),
+        lambda history: history.make(decide.create_provider, name, f"name-{name}", None),
+        lambda history: history.make(decide.set_inventories, name, {"VCPU": Inventory(6), **second}, None),
+        lambda history: history.make(decide.set_traits, name, traits, None),
+        lambda history: history.make(decide.set_aggregates, name, aggregates, None),
+        lambda history: history.make(decide.update_provider, name, new_name, other, move=True, reparent=True),
+        lambda history: history.make(decide.delete_provider, name),
+        lambda history: history.make(decide_claims.release, claims[0].consumer_uuid),
+        lambda history: history.make(decide_claims.claim, claims),
+        lambda history: history.make(decide_names.create_trait, "CUSTOM_T"),
+        lambda history: history.make(decide_names.delete_trait, "CUSTOM_T"),
+        lambda history: history.make(decide_names.create_resource_class, "CUSTOM_C"),
+        lambda history: history.make(decide_names.delete_resource_class, "CUSTOM_C"),
+    ]
+    return chance.choices(steps, weights=[3, 3, 4, 2, 2, 2, 2, 2, 5, 1, 1, 1, 1])[0]
+
+
+def some_history(seed: int, steps: int) -> History:
+    history = History()
+    chance = random.Random(seed)
+    for _ in range(steps):
+        some_step(chance)(history)
+    return history
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_a_graph_from_a_listing_is_the_graph_that_grew(seed: int) -> None:
+    history = some_history(seed, 80)
+    listing = history.listing()
+    random.Random(seed).shuffle(listing)
+    assert picture(loaded(listing)) == picture(history.graph)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_changes_that_come_twice_do_no_harm(seed: int) -> None:
+    history = some_history(seed, 60)
+    graph = Graph()
+    for applied in history.applied:
+        graph.apply(applied)
+        graph.apply(applied)
+    for applied in history.applied:
+        graph.apply(applied)
+    assert picture(graph) == picture(history.graph)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_own_changes_may_come_before_those_of_others(seed: int) -> None:
+    """A writer applies what it committed at once; then the watch tells everything, in order, that included."""
+    history = some_history(seed, 60)
+    chance = random.Random(seed)
+    graph = Graph()
+    delivered = 0
+    while delivered < len(history.applied):
+        ahead = min(delivered + chance.randint(0, 3), len(history.applied) - 1)
+        # A writer has seen the latest of all that its change touches: only changes of other things are skipped.
+        touched = set(history.applied[ahead].documents)
+        between = history.applied[delivered:ahead]
+        if not any(touched & set(each.documents) for each in between):
+            graph.apply(history.applied[ahead])
+        for applied in history.applied[delivered : ahead + 1]:
+            graph.apply(applied)
+        delivered = ahead + 1
+        graph.forget_removed(delivered)
+    assert picture(graph) == picture(history.graph)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_no_history_claims_more_than_there_is(seed: int) -> None:
+    graph = some_history(seed, 120).graph
+    for node in graph.providers.values():
+        total: dict[str, int] = {}
+        for consumer in node.consumers:
+            for name, amount in graph.consumers[consumer].document.allocations[node.uuid].items():
+                total[name] = total.get(name, 0) + amount
+        assert total == node.used
+        assert set(total) <= set(node.inventories)
+
+
+@given(st.sampled_from([kind for kind in Kind if kind is not Kind.HEAD]), st.text(min_size=1))
+def test_keys_are_taken_apart_as_they_were_built(kind: Kind, name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return
+    ref = Ref(kind, name)
+    assert ref_of(key_of(ref)) == ref
+    assert "/" not in key_of(ref).removeprefix(f"/etcdcompute/v1/placement/{kind}/")
+
+
+@pytest.mark.parametrize("key", ["", "head/x", "names/", "ponies/x", "providers"])
+def test_foreign_keys_are_nobodys(key: str) -> None:
+    assert ref_of(f"/etcdcompute/v1/placement/{key}") is None
+
+
+def test_a_claim_depends_on_what_it_claims_from() -> None:
+    graph = graph_of(Host("rp", inventories={"VCPU": Inventory(4)}))
+    change = Change()
+    decide_claims.claim(graph, change, [Claim("c", {"rp": {"VCPU": 1}}, "p", "u")])
+    assert change.expected == {Ref(Kind.GENERATION, "rp"): 1, Ref(Kind.CONSUMER, "c"): 0}
+    assert set(change.puts) == {Ref(Kind.GENERATION, "rp"), Ref(Kind.CONSUMER, "c")}
+
+
+def test_refusals_name_who_is_in_the_way() -> None:
+    graph = graph_of(Host("rp", inventories={"VCPU": Inventory(4)}, used={"VCPU": 3}))
+    with pytest.raises(ProviderInUse, match="of-rp"):
+        decide.delete_provider(graph, Change(), "rp")
+    with pytest.raises(CannotAllocate, match="5 of 4"):
+        decide_claims.claim(graph, Change(), [Claim("c", {"rp": {"VCPU": 2}}, "p", "u")])
+
+
+def test_the_memory_journal_refuses_what_was_decided_on_old_news() -> None:
+    journal = MemoryJournal()
+    graph = Graph()
+    deadline = Deadline.after(5)
+    first, second = Change(), Change()
+    for change in (first, second):
+        decide.create_provider(graph, change, "rp", "name", None)
+    assert journal.commit(first, deadline) == 1
+    with pytest.raises(Stale) as refused:
+        journal.commit(second, deadline)
+    assert isinstance(refused.value, Conflict)

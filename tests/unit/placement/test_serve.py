@@ -1,0 +1,74 @@
+"""What may be served, where, and to whom."""
+
+import socket
+
+import pytest
+
+from etcdcompute.errors import InvalidInput, Unavailable
+from etcdcompute.placement.serve import choose_token, open_store, parse_listen, serve
+
+
+@pytest.mark.parametrize(
+    ("listen", "expected"),
+    [("127.0.0.1:8778", ("127.0.0.1", 8778)), ("[::1]:0", ("::1", 0)), ("localhost:1", ("localhost", 1))],
+)
+def test_addresses(listen: str, expected: tuple[str, int]) -> None:
+    assert parse_listen(listen) == expected
+
+
+@pytest.mark.parametrize("listen", ["", "8778", "host", ":1", "host:port", "host:70000", "host:-1"])
+def test_what_is_no_address(listen: str) -> None:
+    with pytest.raises(InvalidInput, match=r"127\.0\.0\.1:8778"):
+        parse_listen(listen)
+
+
+@pytest.mark.parametrize(
+    ("host", "auth", "token", "expected"),
+    [
+        ("127.0.0.1", None, None, None),
+        ("::1", "", "", None),
+        ("localhost", None, None, None),
+        ("0.0.0.0", "none", None, None),
+        ("0.0.0.0", None, "secret", "secret"),
+        ("127.0.0.1", "token", "secret", "secret"),
+        ("127.0.0.1", "none", "secret", None),
+    ],
+)
+def test_who_is_asked_for_a_token(host: str, auth: str | None, token: str | None, expected: str | None) -> None:
+    assert choose_token(host, auth, token) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "auth", "token", "why"),
+    [
+        ("0.0.0.0", None, None, "--auth none"),
+        ("192.0.2.1", "", "", "--auth none"),
+        ("127.0.0.1", "token", None, "placement.token"),
+        ("127.0.0.1", "basic", None, "none or token"),
+    ],
+)
+def test_what_is_too_open_or_unknown(host: str, auth: str | None, token: str | None, why: str) -> None:
+    with pytest.raises(InvalidInput, match=why):
+        choose_token(host, auth, token)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    ["", "memory", "etcd://", "etcd://host", "etcd://host:1,:2", "postgres://x", "etcd://host:port", "etcd://a/b:1"],
+)
+def test_graphs_that_are_none(graph: str) -> None:
+    with pytest.raises(InvalidInput, match="graph: "):
+        open_store(graph)
+
+
+def test_errors_do_not_show_passwords() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        open_store("etcd://root:secret@nowhere")
+    assert "secret" not in str(refused.value)
+
+
+def test_an_address_that_is_taken_is_said_in_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(Unavailable, match=address):
+            serve(graph="memory://", listen=address)
