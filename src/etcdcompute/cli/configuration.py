@@ -15,6 +15,10 @@ def config() -> None:
 def check(file: Path) -> None:
     """Check FILE as the daemons would read it (the environment is left out); exit status 2 says that it is wrong."""
     from etcdcompute.config import load_settings
+    from etcdcompute.placement.serve import choose_token, parse_listen
 
-    load_settings(file, environment={})
+    placement = load_settings(file, environment={}).placement
+    # What only the service itself would find out, when it is started.
+    host, _ = parse_listen(placement.listen)
+    choose_token(host, placement.auth, placement.token)
     click.echo(f"{file}: valid")

@@ -63,7 +63,7 @@ def wait_until_gone(store: Client, key: str, *, name: str, timeout_s: float) -> 
                 return
     item = store.get(keys.instance_status(key))
     status = _parse(item) if item else None
-    raise TimedOut(f"instance {name} is not gone after {timeout_s:g} s: {_describe(status)}")
+    raise TimedOut(f"instance {name} is not gone after {timeout_s:g} s: {_describe(store, status)}")
 
 
 @contextmanager
@@ -107,13 +107,15 @@ def _describe_timeout(store: Client, instance: Instance, last: InstanceStatus | 
     wanted = _WANTED_PHASE[instance.power_state]
     if last is None and store.get(keys.instance(instance.uuid)) is None:
         return f"instance {instance.name} was deleted meanwhile"
-    return f"instance {instance.name} is not {wanted} after {timeout_s:g} s: {_describe(last)}"
+    return f"instance {instance.name} is not {wanted} after {timeout_s:g} s: {_describe(store, last)}"
 
 
-def _describe(status: InstanceStatus | None) -> str:
+def _describe(store: Client, status: InstanceStatus | None) -> str:
     if status is None:
         return "it has no status yet; is a scheduler running?"
     where = f" on {status.host}" if status.host else ""
+    if status.host_uuid and store.get(keys.alive(status.host_uuid)) is None:
+        where += ", which is down"
     return f"{status.phase}{where}" + (f", {status.message}" if status.message else "")
 
 

@@ -41,7 +41,7 @@ from etcdcompute.scheduler.decide import Nothing, Place, Relay, RemoveKeys, Repo
 from etcdcompute.scheduler.rank import Candidate, rank
 from etcdcompute.scheduler.reasons import CODE_NO_HOST, DISABLED_TRAIT, Wanted, explain, explain_unknown, find_roomy
 from etcdcompute.scheduler.statuses import StoredStatus, compute_status, fetch_status, is_news
-from etcdcompute.scheduler.view import AssignmentRecord, View
+from etcdcompute.scheduler.view import AssignmentRecord, View, read_generation
 
 _LOG = logging.getLogger(__name__)
 
@@ -157,6 +157,8 @@ class Reconciler:
         target = _Unplaced(item, instance, fetch_status(self._store, uuid))
         known = target.status.document
         if known is None or known.phase is not Phase.PENDING:
+            if known is not None and self._find_assignment(known.host_uuid, uuid):
+                return Outcome.AGAIN  # assigned by a transaction whose answer was lost
             pending = self._set_pending(target, "", "looking for a host")
             if pending is None:
                 return Outcome.AGAIN
@@ -406,7 +408,7 @@ class Reconciler:
         item = self._store.get(keys.assignment(host, uuid))
         if item is None:
             return False
-        self._view.note_assignment(host, uuid, AssignmentRecord(item.mod_revision, 0))
+        self._view.note_assignment(host, uuid, AssignmentRecord(item.mod_revision, read_generation(item)))
         return True
 
     def _write_status(self, before: StoredStatus, status: InstanceStatus, same: Compare) -> Committed | Rejected:

@@ -22,7 +22,7 @@ from etcdcompute.model import keys
 from etcdcompute.placement.client import PlacementClient
 from etcdcompute.scheduler.reconcile import Outcome, Reconciler
 from etcdcompute.scheduler.view import View
-from etcdcompute.systemd import notify_ready
+from etcdcompute.systemd import notify, notify_ready
 from etcdcompute.workqueue import WorkQueue
 
 _LOG = logging.getLogger(__name__)
@@ -70,12 +70,12 @@ def _lead(
     settings: Settings, store: Client, placement: PlacementClient, leadership: Leadership, stop: threading.Event
 ) -> None:
     _LOG.info("leading")
-    notify_ready("leading")
+    notify("STATUS=leading")
     try:
         reason = Term(settings, store, placement, leadership).run(stop)
     finally:
         leadership.resign()
-        notify_ready("campaigning")
+        notify("STATUS=campaigning")
     _LOG.info("not leading any more: %s", reason)
     if not stop.is_set():
         stop.wait(_PAUSE_BETWEEN_TERMS_S)

@@ -176,7 +176,7 @@ class View:
             host, uuid = keys.split_assignment(item.key)
             known = self._assignments.setdefault(uuid, {})
             if host not in known or known[host].revision < item.mod_revision:
-                known[host] = AssignmentRecord(item.mod_revision, _read_generation(item))
+                known[host] = AssignmentRecord(item.mod_revision, read_generation(item))
             return Change(frozenset({uuid}))
         if prefix == keys.HOSTS:
             before = self._hosts.get(name)
@@ -219,7 +219,8 @@ def _read_instance(name: str, item: Item) -> InstanceRecord:
     return InstanceRecord(item.mod_revision, instance.generation, instance.deleted)
 
 
-def _read_generation(item: Item) -> int:
+def read_generation(item: Item) -> int:
+    """Return the generation that an assignment orders; 0 where its document does not parse."""
     try:
         return Assignment.from_json(item.value).generation
     except DocumentError:

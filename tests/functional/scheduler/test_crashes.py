@@ -1,13 +1,18 @@
 """The scheduler may die anywhere, etcd and placement may go away: nothing is lost, nothing is doubled."""
 
 import signal
+import threading
 import uuid
 
 import pytest
 
-from etcdcompute.kv.records import Remove
-from etcdcompute.model import Phase, PowerState, keys
+from etcdcompute.errors import Stopped
+from etcdcompute.kv.records import Compare, PutEvent, Remove
+from etcdcompute.model import Assignment, Phase, PowerState, keys
+from etcdcompute.model.clock import timestamp
 from etcdcompute.operations import create_instance, delete_instance, set_power_state
+from etcdcompute.scheduler.reconcile import Outcome, Reconciler
+from etcdcompute.scheduler.view import View
 from tests.functional.scheduler.cloud import Cloud, eventually, new_instance
 
 
@@ -152,6 +157,44 @@ def test_placement_being_down_is_said_in_the_status_and_waited_out(cloud: Cloud)
     cloud.start_placement()
     cloud.wait_assigned(instance.uuid)
     cloud.wait_gone(tombstone)
+
+
+def test_an_assignment_whose_answer_was_lost_is_found_before_anything_is_written(cloud: Cloud) -> None:
+    """The scheduler does not know of an assignment that is in the store: as after an OutcomeUnknown."""
+    host = cloud.add_host("etcd1")
+    instance = new_instance()
+    create_instance(cloud.store, instance)
+    cloud.report(instance.uuid, host, phase=Phase.RUNNING, observed_generation=1)
+    assignment = Assignment(instance=instance.uuid, host=host, generation=1, assigned_at=timestamp())
+    cloud.write(keys.assignment(host, instance.uuid), assignment.to_json())
+    view, lost = View(), threading.Event()
+    item = cloud.store.get(keys.instance(instance.uuid))
+    assert item is not None
+    view.apply(keys.INSTANCES, PutEvent(item.mod_revision, item))
+    guard = Compare.absent(keys.SCHEDULER_LEADER)
+    reconciler = Reconciler(cloud.store, cloud.placement, view, guard=guard, lost=lost)
+    before = cloud.store.current_revision()
+    assert reconciler.reconcile(instance.uuid) is Outcome.AGAIN
+    assert reconciler.reconcile(instance.uuid) is Outcome.DONE
+    assert cloud.store.current_revision() == before
+
+
+def test_without_the_lead_nothing_is_written(cloud: Cloud) -> None:
+    cloud.add_host("etcd1")
+    instance = new_instance()
+    create_instance(cloud.store, instance)
+    view = View()
+    item = cloud.store.get(keys.instance(instance.uuid))
+    assert item is not None
+    view.apply(keys.INSTANCES, PutEvent(item.mod_revision, item))
+    guard = Compare.present(keys.SCHEDULER_LEADER)  # which nobody holds
+    lost = threading.Event()
+    reconciler = Reconciler(cloud.store, cloud.placement, view, guard=guard, lost=lost)
+    assert reconciler.reconcile(instance.uuid) is Outcome.AGAIN
+    assert cloud.status(instance.uuid) is None
+    lost.set()
+    with pytest.raises(Stopped):
+        reconciler.reconcile(instance.uuid)
 
 
 def test_an_etcd_that_restarts_loses_nothing(cloud: Cloud) -> None:

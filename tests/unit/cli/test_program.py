@@ -60,6 +60,9 @@ def test_config_check(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
     assert complaint.startswith(f"etcdcompute: {bad}: ")
     assert "endpoint" in complaint
     assert run(["config", "check", str(tmp_path / "none.yaml")]) == exitcodes.INVALID
+    bad.write_text("placement: {listen: '192.0.2.1:8778'}\n")
+    assert run(["config", "check", str(bad)]) == exitcodes.INVALID
+    assert "no token is given" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
