@@ -29,6 +29,7 @@ class Playbooks:
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
             "ANSIBLE_HOME": str(directory / "ansible"),
             "ANSIBLE_LOCALHOST_WARNING": "false",
+            "ANSIBLE_PIPELINING": "true",  # a third of the time
             "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
             **environment,
         }
