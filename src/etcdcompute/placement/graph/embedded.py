@@ -43,6 +43,7 @@ _RESTART_PAUSE_S = 1.0
 _TIMEOUT_S = 4.0
 # How long a call waits for a store that did not answer the last one.
 _IMPATIENT_S = 1.0
+_HEALTH_S = 2.0
 
 
 class EmbeddedStore:
@@ -75,17 +76,20 @@ class EmbeddedStore:
 
     def check_health(self) -> dict[str, str]:
         """Ask the journal, and whether the local graph keeps up with it."""
-        deadline = self._deadline()
-        health = {"store": "ok", "graph": "ok"}
+        deadline = Deadline.after(min(_HEALTH_S, self._timeout_s))
+        health = {"store": "ok", "graph": "ok" if self._delivered >= 0 else "has not been read yet"}
         try:
+            head = self._ask_head(deadline)
             self._journal.check(deadline)
-            self._refresh(deadline)
         except EtcdComputeError as error:
-            health["store" if self._delivered >= 0 else "graph"] = str(error)
-            try:
-                self._journal.check(Deadline.after(0.5))
-            except EtcdComputeError as cause:
-                health["store"] = str(cause)
+            health["store"] = str(error)
+            return health
+        try:
+            self._wait_for(head, deadline)
+        except EtcdComputeError as error:
+            health["graph"] = str(error)
+        else:
+            health["graph"] = "ok"
         return health
 
     # Following
@@ -122,17 +126,23 @@ class EmbeddedStore:
 
     def _refresh(self, deadline: Deadline) -> None:
         """Wait until the local graph has all that was written before this call."""
+        self._wait_for(self._ask_head(deadline), deadline)
+
+    def _ask_head(self, deadline: Deadline) -> int:
         try:
-            wanted = self._head.ask(deadline)
+            head = self._head.ask(deadline)
         except Unavailable:
             self._answering = False
             raise
         self._answering = True
+        return head
+
+    def _wait_for(self, revision: int, deadline: Deadline) -> None:
         with self._changed:
-            while self._delivered < wanted:
+            while self._delivered < revision:
                 if not self._changed.wait(deadline.remaining_s):
                     behind = "has not been read yet" if self._delivered < 0 else "lags behind"
-                    raise Unavailable(f"the placement graph {behind}: it stands at {self._delivered} of {wanted}")
+                    raise Unavailable(f"the placement graph {behind}: it stands at {self._delivered} of {revision}")
 
     @contextmanager
     def _fresh(self) -> Iterator[Graph]:
@@ -145,7 +155,7 @@ class EmbeddedStore:
         """Decide and commit until it holds, or is refused on good grounds."""
         deadline = self._deadline()
         if not self._writing.acquire(timeout=deadline.remaining_s):
-            raise Unavailable("too many changes are waiting for the store; try again")
+            raise Unavailable("changes are waiting for a store that is slow or away; try again")
         try:
             return self._decide_and_commit(decision, deadline)
         finally:
@@ -190,7 +200,9 @@ class EmbeddedStore:
                 fresh = True
                 continue
             with self._changed:
-                self._graph.apply(Applied(revision, {**change.puts, **dict.fromkeys(change.removals)}))
+                # Where the watch was faster, what came behind this change may have come, too: it is no news any more.
+                if revision > self._delivered:
+                    self._graph.apply(Applied(revision, {**change.puts, **dict.fromkeys(change.removals)}))
             return result
 
     # Reads

@@ -105,6 +105,7 @@ class EtcdJournal:
 
     def follow(self, sink: Sink, stop: threading.Event) -> None:
         """Watch, whatever happens to etcd."""
+        told = ""
         while not stop.is_set():
             try:
                 with closing(self._client.watch(keys.PLACEMENT, stop=stop)) as watch:
@@ -112,7 +113,9 @@ class EtcdJournal:
             except EtcdComputeError as error:
                 if stop.is_set() or self._closed.is_set():
                     return
-                _LOG.warning("cannot follow the placement graph in etcd: %s", error)
+                level = logging.DEBUG if str(error) == told else logging.WARNING
+                _LOG.log(level, "cannot follow the placement graph in etcd: %s", error)
+                told = str(error)
             stop.wait(_RETRY_FOLLOWING_S)
 
     def _deliver(self, events: Iterator[WatchEvent], sink: Sink) -> None:
