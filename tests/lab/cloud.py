@@ -67,7 +67,9 @@ class Node:
 
     def run_in_guest(self, address: str, command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in a guest behind this node, by way of the node."""
-        jump = shlex.join([*self.ssh, "-W", "[%h]:%p", f"root@{self.address}"])
+        # The outer ssh expands what follows a percent sign, so that the inner one's own need two.
+        inner = [argument.replace("%", "%%") for argument in self.ssh]
+        jump = shlex.join([*inner, "-W", "[%h]:%p", f"root@{self.address}"])
         unchecked = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
         options = ["-i", self.key, "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
         return subprocess.run(

@@ -10,6 +10,13 @@ from tests.lab.cloud import PROJECT, Cloud, lab_name
 from tests.lab.instances import Instances
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Real guests on emulated processors take their time: only what hangs is cut off."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     # Not below the temporary directory of pytest: a socket's path must be short.

@@ -57,5 +57,4 @@ def test_it_has_the_resources_that_were_asked_for(cloud: Cloud, declared: Instan
 def test_its_console_is_logged(cloud: Cloud, declared: InstanceRow) -> None:
     assert declared.status is not None
     log = cloud.nodes[declared.status.host].run(f"cat /var/lib/etcdcompute/instances/{declared.key}/console.log")
-    assert "Linux version" in log
-    assert f"{NAME} " in log
+    assert f"etcdcompute-guest: {NAME} ready" in log

@@ -43,8 +43,8 @@ def test_deleting_what_is_not_there_succeeds(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        ({"url": "/srv/images/absent.qcow2"}, "/srv/images/absent.qcow2"),
-        ({"url": "http://127.0.0.1:9/absent.qcow2"}, "http://127.0.0.1:9/absent.qcow2"),
+        ({"url": "/srv/images/absent.qcow2", "sha256": "0" * 64}, "/srv/images/absent.qcow2"),
+        ({"url": "http://127.0.0.1:9/absent.qcow2", "sha256": "0" * 64}, "http://127.0.0.1:9/absent.qcow2"),
         ({"sha256": "0" * 64}, "0" * 64),
     ],
 )
