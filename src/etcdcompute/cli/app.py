@@ -5,6 +5,7 @@ placement's, nor a laptop libvirt.
 """
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -76,6 +77,8 @@ def cli(context: click.Context, config_path: Path | None, debug: bool) -> None:
     Exit status: 0 done, 1 failed, 2 wrong input, 3 not found, 4 taken or changed meanwhile, 5 etcd or placement not
     available, 6 access denied, 7 not finished in time, 130 interrupted.
     """
+    # What the store's client has to say while a command waits; daemons set up their own log.
+    logging.basicConfig(level=logging.WARNING, format="etcdcompute: %(message)s")
     context.obj = context.with_resource(Context(config_path=config_path))
     context.meta["etcdcompute.debug"] = debug
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -16,12 +17,17 @@ _LOG = logging.getLogger(__name__)
 
 Run = Callable[[Settings, threading.Event], None]
 
+# No signal has the number 0.
+_ENDED = b"\0"
+
 
 def run_daemon(name: str, settings: Settings, run: Run) -> None:
     """Run a daemon until SIGTERM or SIGINT asks it to stop; it then finishes what it is at and returns.
 
     The daemon has a thread of its own and the main thread does nothing but wait: a signal's handler runs in the main
-    thread between any two instructions, and would wait for ever for a lock that the interrupted code holds.
+    thread between any two instructions, and would wait for ever for a lock that the interrupted code holds. It waits
+    for a byte, not for the thread: a signal that comes just before a lock is waited for would not be noticed, whereas
+    the interpreter writes a byte for each signal at whatever moment it comes.
     """
     configure_logging(settings.log.level)
     stop = threading.Event()
@@ -42,16 +48,25 @@ def run_daemon(name: str, settings: Settings, run: Run) -> None:
             run(settings, stop)
         except BaseException as error:  # noqa: BLE001 - raised again by the main thread
             failures.append(error)
+        finally:
+            wake.send(_ENDED)
 
-    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        _LOG.info("%s %s starts", name, __version__)
-        worker = threading.Thread(target=work, name=name)
-        worker.start()
-        worker.join()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    waker, wake = socket.socketpair()
+    with waker, wake:
+        wake.setblocking(False)
+        before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        before_fd = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        try:
+            _LOG.info("%s %s starts", name, __version__)
+            worker = threading.Thread(target=work, name=name)
+            worker.start()
+            while waker.recv(1) != _ENDED:
+                pass  # a signal, which has been handled by now
+            worker.join()
+        finally:
+            signal.set_wakeup_fd(before_fd)
+            for number, handler in before.items():
+                signal.signal(number, handler)
     if failures:
         raise failures[0]
     _LOG.info("%s has stopped", name)
