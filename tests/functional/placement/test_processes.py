@@ -282,6 +282,26 @@ def test_it_stops_at_once_and_is_small(pair: Pair) -> None:
     assert two.client().list_resource_providers()
 
 
+def test_more_than_one_transaction_can_hold_is_refused_whole(pair: Pair) -> None:
+    client = pair[0].client()
+    provider = make_provider(client, "popular", VCPU=Inventory(1000))
+    claim = {
+        "allocations": {provider: {"resources": {"VCPU": 1}}},
+        "consumer_generation": None,
+        "project_id": "project",
+        "user_id": "user",
+        "consumer_type": "INSTANCE",
+    }
+    many = {str(uuid.uuid4()): claim for _ in range(200)}
+    answer = urllib3.request("POST", f"{pair[0].url}/allocations", json=many, headers=NEW, retries=False)
+    assert answer.status == 413, answer.data
+    assert client.get_usages(provider).usages == {"VCPU": 0}
+    few = dict(list(many.items())[:100])
+    answer = urllib3.request("POST", f"{pair[1].url}/allocations", json=few, headers=NEW, retries=False)
+    assert answer.status == 204, answer.data
+    assert client.get_usages(provider).usages == {"VCPU": 100}
+
+
 def test_what_cannot_be_read_is_told_and_left_alone(etcd: EtcdServer, pair: Pair) -> None:
     client = pair[0].client()
     provider = make_provider(client, "healthy", VCPU=Inventory(1))

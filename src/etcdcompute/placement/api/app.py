@@ -62,7 +62,7 @@ class PlacementApp:
             _LOG.info(
                 "%s %s %d %d bytes %.1f ms %s",
                 http.method,
-                scope["path"],
+                _target(http),
                 answer.status_code,
                 len(answer.body),
                 1000 * (time.monotonic() - started),
@@ -87,14 +87,14 @@ class PlacementApp:
         except ClientDisconnect:
             raise
         except Exception:  # noqa: BLE001 - a bug must not end the daemon, nor leave the client without an answer
-            _LOG.exception("BUG: %s %s failed, %s", http.method, http.scope["path"], request_id)
+            _LOG.exception("BUG: %s %s failed, %s", http.method, _target(http), request_id)
             detail = f"The server failed on this request; its log says why at {request_id}."
             return _refusal(Problem(500, detail), negotiated, request_id)
 
     def _authenticate(self, http: HttpRequest) -> None:
         if self._token is None or http.scope["path"] in OPEN_PATHS:
             return
-        given = http.headers.get("x-auth-token", "").encode()
+        given = http.headers.get("x-auth-token", "").encode("latin-1")
         if not hmac.compare_digest(given, self._token):
             raise Problem(
                 401,
@@ -149,6 +149,12 @@ def _accepts_json(accept: str) -> bool:
         if media.strip().lower() in ("*/*", "application/*", "application/json") and not refused:
             return True
     return False
+
+
+def _target(http: HttpRequest) -> str:
+    """Return the path as it was sent, for the log: still quoted, so that it cannot pretend to be a line of its own."""
+    raw = http.scope.get("raw_path") or b"?"
+    return str(raw.decode("latin-1"))
 
 
 def _request_id(headers: Mapping[str, str]) -> str:

@@ -33,7 +33,7 @@ _EXPLANATIONS: Final = {
     404: "The resource could not be found.",
     405: "The method is not allowed for this resource.",
 }
-# The first that fits counts: the most special come first.
+# The first that fits counts: the most special come first. A status of 0 is the error's own.
 _MEANINGS: Final[tuple[tuple[type[EtcdComputeError], int, str], ...]] = (
     (errors.GenerationConflict, 409, CONCURRENT_UPDATE),
     (errors.ConsumerGenerationConflict, 409, CONCURRENT_UPDATE),
@@ -47,7 +47,8 @@ _MEANINGS: Final[tuple[tuple[type[EtcdComputeError], int, str], ...]] = (
     (AccessDenied, 503, UNDEFINED),
     (Stopped, 503, UNDEFINED),
     (NotFound, 404, UNDEFINED),
-    (InvalidInput, 400, UNDEFINED),
+    # 400, or 413 for what is more than the store takes in one transaction.
+    (InvalidInput, 0, UNDEFINED),
     (OutcomeUnknown, 503, OUTCOME_UNKNOWN),
     (Unavailable, 503, UNDEFINED),
 )
@@ -96,5 +97,5 @@ def problem_of(error: EtcdComputeError, prefix: str = "", *, status: int | None 
     for kind, usual_status, code in _MEANINGS:
         if isinstance(error, kind):
             headers = {"retry-after": "1"} if usual_status == 503 else {}
-            return Problem(status or usual_status, f"{prefix}{error}", code=code, headers=headers)
-    return Problem(500, f"{prefix}{error}")
+            return Problem(status or usual_status or error.http_status, f"{prefix}{error}", code=code, headers=headers)
+    return Problem(max(error.http_status, 500), f"{prefix}{error}")

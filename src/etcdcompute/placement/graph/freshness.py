@@ -51,7 +51,9 @@ class SharedQuestion:
         return answer
 
     def _value(self) -> int:
+        if isinstance(self._answer, Unavailable):
+            # A new instance: one exception object should not be raised in several threads at once.
+            raise Unavailable(str(self._answer)) from self._answer
         if isinstance(self._answer, EtcdComputeError):
-            # A new instance: one exception object must not be raised in several threads at once.
-            raise type(self._answer)(*self._answer.args) from self._answer
+            raise self._answer
         return self._answer
