@@ -152,7 +152,7 @@ class Steps:
         except DomainRefused as error:
             if first:
                 paths.started.unlink(missing_ok=True)
-            raise _missing_bridge(instance) or error from error
+            raise _missing_bridge(instance, error) or error from error
         failpoint(f"agent.{Step.DOMAIN_STARTED}")
 
     def request_shutdown(self, instance: Instance) -> None:
@@ -211,12 +211,12 @@ class Steps:
         return define_domain(instance, name=name, flavour=self._host.flavour, files=files)
 
 
-def _missing_bridge(instance: Instance) -> NetworkNotFound | None:
+def _missing_bridge(instance: Instance, error: DomainRefused) -> NetworkNotFound | None:
     """Return what is wrong if a bridge is missing; libvirt's own message does not say it plainly."""
     for network in instance.networks:
         if network.bridge is not None and not (_SYS_CLASS_NET / network.bridge / "bridge").exists():
             return NetworkNotFound(
-                f"there is no bridge {network.bridge!r} on this host: create it, or name another in networks"
+                f"there is no bridge {network.bridge!r} on this host: create it, or name another in networks ({error})"
             )
     return None
 

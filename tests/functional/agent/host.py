@@ -70,7 +70,15 @@ class ComputeHost:
         """Start the agent; returns at once."""
         with self.log.open("ab") as log:
             self._agent = subprocess.Popen(
-                [sys.executable, "-X", "faulthandler", "-c", "from etcdcompute.cli import main; main()", "agent", "run"],
+                [
+                    sys.executable,
+                    "-X",
+                    "faulthandler",
+                    "-c",
+                    "from etcdcompute.cli import main; main()",
+                    "agent",
+                    "run",
+                ],
                 env={**os.environ, **self._environment},
                 stdout=log,
                 stderr=log,
