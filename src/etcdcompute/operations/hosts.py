@@ -1,16 +1,23 @@
 """Compute hosts as operators see and change them."""
 
+from __future__ import annotations
+
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from etcdcompute.errors import Conflict, InvalidInput, NotFound
-from etcdcompute.kv.client import Client
 from etcdcompute.kv.records import Committed, Compare, Item, Write
 from etcdcompute.model import DocumentError, Host, keys
-from etcdcompute.placement.client import Inventory, PlacementClient
+
+if TYPE_CHECKING:
+    # Most commands ask placement nothing; its client's imports would be half of their time.
+    from collections.abc import Mapping
+
+    from etcdcompute.kv.client import Client
+    from etcdcompute.placement.client import Inventory, PlacementClient
 
 _ATTEMPTS = 10
 
