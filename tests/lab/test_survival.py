@@ -10,7 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.cloud import PROJECT, Cloud
+from etcdcompute.agent.plan import Step
+from etcdcompute.kv.records import Remove
+from etcdcompute.model import PowerState, keys
+from tests.lab.cloud import PROJECT, Cloud, Node, wait_for
 from tests.lab.instances import Instances
 
 CREATE = (
@@ -33,6 +36,10 @@ DELETE = (
     "agent.keys_removed",
 )
 DELETE_UNASSIGNED = ("scheduler.released", "scheduler.keys_removed")
+STOP = ("scheduler.relayed", "agent.shutdown_requested", "agent.status_written")
+REGISTER = ("agent.host_written", "agent.provider_created", "agent.inventories_set", "agent.traits_set")
+# In the service itself, between the commit of a claim or a release and the answer.
+ANSWER = "placement.committed"
 DISTURBANCES = ("kill", "etcd", "placement")
 
 
@@ -47,7 +54,8 @@ def _armed(cloud: Cloud) -> Iterator[None]:
 def test_every_step_in_the_code_is_among_these() -> None:
     source = PROJECT / "src" / "etcdcompute"
     calls = {point for path in source.rglob("*.py") for point in re.findall(r'failpoint\("([^"]+)"', path.read_text())}
-    assert calls == {*CREATE, *DELETE, *DELETE_UNASSIGNED}
+    calls |= {f"agent.{step}" for step in Step}
+    assert calls == {*CREATE, *DELETE, *DELETE_UNASSIGNED, *STOP, *REGISTER, ANSWER}
 
 
 def cut(cloud: Cloud, point: str, disturbance: str) -> None:
@@ -113,3 +121,54 @@ def test_a_delete_during_a_build_ends_in_nothing(cloud: Cloud, instances: Instan
     instances.await_gone(instance)
     cloud.expect_consistent()
     assert all(instance.uuid not in uuids for uuids in cloud.domains().values())
+
+
+@pytest.mark.parametrize("disturbance", DISTURBANCES)
+@pytest.mark.parametrize("point", STOP)
+def test_a_stop_survives(cloud: Cloud, instances: Instances, point: str, disturbance: str) -> None:
+    instance = instances.create_running()
+    arm(cloud, point, disturbance)
+    stopped = instances.set_power_state(instance, PowerState.STOPPED)
+    cut(cloud, point, disturbance)
+    instances.await_settled(stopped)
+    cloud.expect_consistent()
+    assert instance.uuid not in cloud.running_domains()
+
+
+def test_placement_dies_between_a_claim_and_its_answer(cloud: Cloud, instances: Instances) -> None:
+    cloud.arm(ANSWER, "kill")
+    instance = instances.create()
+    cut(cloud, ANSWER, "kill")
+    instances.await_settled(instance)
+    cloud.expect_consistent()
+
+
+def test_placement_dies_between_a_release_and_its_answer(cloud: Cloud, instances: Instances) -> None:
+    instance = instances.create_running()
+    cloud.arm(ANSWER, "kill")
+    instances.delete(instance)
+    cut(cloud, ANSWER, "kill")
+    instances.await_gone(instance)
+    cloud.expect_consistent()
+
+
+def idle_node(cloud: Cloud) -> Node:
+    domains = cloud.domains()
+    return next(node for node in cloud.computes if not domains[node.name])
+
+
+@pytest.mark.parametrize("disturbance", DISTURBANCES)
+@pytest.mark.parametrize("point", REGISTER)
+def test_a_registration_survives(cloud: Cloud, point: str, disturbance: str) -> None:
+    node = idle_node(cloud)
+    uuid = cloud.host_uuids()[node.name]
+    node.run("systemctl stop etcdcompute-agent")
+    cloud.placement.delete_resource_provider(uuid)
+    cloud.kv.commit([], [Remove(keys.host(uuid))])
+    arm(cloud, point, disturbance)
+    node.run("systemctl --no-block start etcdcompute-agent")
+    cut(cloud, point, disturbance)
+    wait_for(f"{node.name} to be alive", lambda: cloud.kv.get(keys.alive(uuid)))
+    assert cloud.kv.get(keys.host(uuid)) is not None
+    assert set(cloud.placement.get_inventories(uuid).inventories) == {"VCPU", "MEMORY_MB", "DISK_GB"}
+    assert cloud.placement.get_traits(uuid).traits

@@ -11,6 +11,7 @@ from contextlib import closing
 
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import EtcdComputeError, OutcomeUnknown, Unavailable
+from etcdcompute.failpoint import failpoint
 from etcdcompute.kv.client import Client
 from etcdcompute.kv.records import (
     Committed,
@@ -66,6 +67,7 @@ class EtcdJournal:
                     raise
             else:
                 if isinstance(outcome, Committed):
+                    failpoint("placement.committed")
                     return outcome.revision
                 if lost is None:
                     raise Stale("what the decision was made on has changed")
