@@ -33,6 +33,7 @@ from etcdcompute.placement.graph.errors import (
 )
 from etcdcompute.placement.graph.memory import Graph, Node
 from etcdcompute.placement.graph.records import Inventory, Provider
+from etcdcompute.placement.graph.standard import class_order
 
 Clock = Callable[[], float]
 
@@ -168,9 +169,9 @@ def set_inventories(
     _check_generation(node, generation, "resource provider generation conflict")
     for name in inventories:
         expect_class(graph, change, name)
-    gone = sorted(name for name in node.inventories if name not in inventories and node.used.get(name))
+    gone = [name for name in node.inventories if name not in inventories and node.used.get(name)]
     if gone:
-        raise _inventory_in_use(graph, node, gone)
+        raise _inventory_in_use(graph, node, sorted(gone, key=class_order))
     return _change_document(change, node, clock, inventories=dict(sorted(inventories.items())))
 
 
