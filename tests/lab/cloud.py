@@ -15,6 +15,7 @@ from typing import TypeVar
 import yaml
 
 from etcdcompute.deadline import Deadline
+from etcdcompute.errors import Unavailable
 from etcdcompute.kv.client import Client
 from etcdcompute.model import keys
 from etcdcompute.placement.client import PlacementClient
@@ -184,7 +185,10 @@ class Cloud:
         found: list[str] = []
 
         def probe() -> bool:
-            found[:] = self.contradictions()
+            try:
+                found[:] = self.contradictions()
+            except Unavailable as error:
+                found[:] = [str(error)]
             return not found
 
         try:
@@ -193,6 +197,11 @@ class Cloud:
             raise Waited("\n".join(found)) from None
 
     # -- disturbing it -------------------------------------------------------------------------------------------
+
+    def units(self, node: Node) -> list[str]:
+        """Return the units of our daemons on a node."""
+        daemons = [daemon for daemon in DAEMONS if daemon == "agent" or node in self.controllers]
+        return [f"etcdcompute-{daemon}.service" for daemon in daemons]
 
     def daemon_pid(self, node: Node, daemon: str) -> int:
         return int(node.run(f"systemctl show --property MainPID --value etcdcompute-{daemon}"))
@@ -205,8 +214,8 @@ class Cloud:
     def await_daemons(self) -> None:
         """Wait until systemd has every daemon up again."""
         for node in self.nodes.values():
-            units = [f"etcdcompute-{d}" for d in DAEMONS if d == "agent" or node in self.controllers]
-            wait_for(f"{units} on {node.name}", partial(node.succeeds, f"systemctl is-active {' '.join(units)}"))
+            units = " ".join(self.units(node))
+            wait_for(f"{units} on {node.name}", partial(node.succeeds, f"systemctl is-active {units}"))
 
     def arm(self, point: str, action: str) -> None:
         for node in self.nodes.values():
@@ -231,8 +240,8 @@ class Cloud:
         drop_in = f"[Service]\\nEnvironment=ETCDCOMPUTE_FAILPOINTS={FAILPOINTS}\\nReadWritePaths={FAILPOINTS}\\n"
         for node in self.nodes.values():
             node.run(f"install -d -m 0777 {FAILPOINTS}")
-            for daemon in DAEMONS:
-                where = f"/run/systemd/system/etcdcompute-{daemon}.service.d"
+            for unit in self.units(node):
+                where = f"/run/systemd/system/{unit}.d"
                 node.run(f"mkdir -p {where} && printf '{drop_in}' > {where}/failpoints.conf")
             self._restart_daemons(node)
         try:
@@ -244,10 +253,8 @@ class Cloud:
                 self._restart_daemons(node)
                 node.run(f"rm -rf {FAILPOINTS}")
 
-    @staticmethod
-    def _restart_daemons(node: Node) -> None:
-        units = [f"etcdcompute-{daemon}.service" for daemon in DAEMONS]
-        node.run(f"systemctl daemon-reload && systemctl try-restart {' '.join(units)}", timeout_s=120)
+    def _restart_daemons(self, node: Node) -> None:
+        node.run(f"systemctl daemon-reload && systemctl restart {' '.join(self.units(node))}", timeout_s=120)
 
 
 def lab_name() -> str:
