@@ -22,7 +22,9 @@ lab: $(VENV)/.installed guest-image  ## Three nodes, the whole stack on them, on
 	@$(LAB) up --name $(LAB_NAME) --bind $(CURDIR)/.cache/guest:/srv/images
 	@$(BIN)/ansible-playbook $(INVENTORY) playbooks/site.yml
 	@$(BIN)/ansible-playbook $(INVENTORY) playbooks/instances.yml
-	@$(PYTHON) -m lab.show --name $(LAB_NAME)
+	@echo; $(LAB) exec --name $(LAB_NAME) etcd1 -- etcdcompute host list
+	@echo; $(LAB) exec --name $(LAB_NAME) etcd1 -- etcdcompute instance list
+	@echo; echo "next: $(LAB) exec --name $(LAB_NAME) etcd1, and there 'etcdcompute instance create --help'; or make lab-destroy"
 
 lab-destroy:  ## Leave nothing of the lab behind (the caches in .cache stay)
 	@$(LAB) down --name $(LAB_NAME)

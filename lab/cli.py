@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 -m lab",
         description="Makes and removes labs: Debian machines on this machine, with addresses of their own.",
-        epilog="LAB_NAME, LAB_RELEASE, LAB_SUBNET, LAB_NODES and LAB_MIRROR take the place of options not given.",
+        epilog="LAB_NAME, LAB_RELEASE, LAB_SUBNET, LAB_NODE_NAMES and LAB_MIRROR take the place of options not given.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -136,7 +136,7 @@ def _reboot(options: argparse.Namespace, lab: Lab) -> int:
 
 
 def _wishes(options: argparse.Namespace) -> Wishes:
-    nodes = options.nodes or os.environ.get("LAB_NODES")
+    nodes = options.nodes or os.environ.get("LAB_NODE_NAMES")
     return Wishes(
         nodes=tuple(name.strip() for name in nodes.split(",") if name.strip()) if nodes else None,
         release=_release(options),

@@ -13,7 +13,7 @@ from tests.unit.lab.test_state import a_state
 
 @pytest.fixture(autouse=True)
 def _unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LAB_NAME", "LAB_RELEASE", "LAB_SUBNET", "LAB_NODES", "LAB_MIRROR"):
+    for name in ("LAB_NAME", "LAB_RELEASE", "LAB_SUBNET", "LAB_NODE_NAMES", "LAB_MIRROR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(cli, "_become_root", lambda _arguments: None)
 
@@ -51,7 +51,7 @@ def test_preflight_problems_are_all_shown(monkeypatch: pytest.MonkeyPatch, capsy
 def test_options_and_environment_become_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Wishes] = []
     monkeypatch.setattr(Lab, "up", lambda _self, wishes: seen.append(wishes))
-    monkeypatch.setenv("LAB_NODES", "a, b")
+    monkeypatch.setenv("LAB_NODE_NAMES", "a, b")
     monkeypatch.setenv("LAB_SUBNET", "10.9.9.0/24")
     assert cli.main(["up", "--release", "bookworm", "--bind", "/src:/dst"]) == 0
     assert seen == [Wishes(("a", "b"), "bookworm", "10.9.9.0/24", (Bind("/src", "/dst"),))]
