@@ -65,7 +65,7 @@ class SchedulerSettings(_Section, frozen=True):
     """The scheduler. `identity` (the host's name unless set) is what the leader's key shows."""
 
     identity: str = ""
-    leader_ttl_s: Annotated[int, msgspec.Meta(ge=2)] = 10
+    leader_ttl_s: Annotated[int, msgspec.Meta(ge=2)] = 5
     resync_interval_s: Seconds = 30.0
     retry_interval_s: Seconds = 10.0
 
