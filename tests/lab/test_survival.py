@@ -169,6 +169,7 @@ def test_a_registration_survives(cloud: Cloud, point: str, disturbance: str) -> 
     node.run("systemctl --no-block start etcdcompute-agent")
     cut(cloud, point, disturbance)
     wait_for(f"{node.name} to be alive", lambda: cloud.kv.get(keys.alive(uuid)))
+    cloud.await_daemons()
     assert cloud.kv.get(keys.host(uuid)) is not None
     assert set(cloud.placement.get_inventories(uuid).inventories) == {"VCPU", "MEMORY_MB", "DISK_GB"}
     assert cloud.placement.get_traits(uuid).traits
