@@ -14,6 +14,7 @@ from typing import Any
 from etcdcompute.agent.errors import DomainRefused, LibvirtUnavailable
 from etcdcompute.agent.hypervisor import Connected, DomainChanged
 from etcdcompute.agent.outage import Outage
+from etcdcompute.deadline import Deadline
 from etcdcompute.errors import InvalidInput
 
 _LOG = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ _KEEPALIVE_COUNT = 3
 _RETRY_FIRST_S = 0.25
 _RETRY_LIMIT_S = 5.0
 _JOIN_S = 5.0
+_RETIRE_S = 5.0
+_GRACE_S = 0.5
 
 
 def load_libvirt() -> Any:
@@ -86,18 +89,71 @@ class _EventLoop:
 _EVENT_LOOP = _EventLoop()
 
 
-class Connection:
-    """A connection to one libvirtd that is made anew whenever it is lost. Safe to use from any thread."""
+class _Link:
+    """One connection to libvirtd. `reported` is set when libvirt has said that it is closed."""
 
-    def __init__(self, uri: str, *, outage: Outage, on_connected: Connected, on_domain_changed: DomainChanged) -> None:
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.reported = threading.Event()
+
+
+class _Session:
+    """The connections that were made together: one for events, and one for each call at a time.
+
+    libvirt 9.0 crashes, or never returns, if a connection is closed under several calls at once; one call at a time
+    it gets right.
+    """
+
+    def __init__(self, events: _Link, links: list[_Link]) -> None:
+        self.lost = threading.Event()
+        self.links = [events, *links]
+        self._idle = list(links)
+        self._size = len(links)
+        self._changed = threading.Condition()
+
+    def borrow(self) -> _Link | None:
+        """Take a connection, waiting for one to be free; None once the session is lost."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle or self.lost.is_set())
+            return None if self.lost.is_set() else self._idle.pop()
+
+    def give_back(self, link: _Link) -> None:
+        """End a call."""
+        with self._changed:
+            self._idle.append(link)
+            self._changed.notify_all()
+
+    def lose(self) -> None:
+        """Let nobody begin a call any more."""
+        with self._changed:
+            self.lost.set()
+            self._changed.notify_all()
+
+    def wait_unused(self, timeout_s: float) -> bool:
+        """Wait until no thread is in a call; tell whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._idle) == self._size, timeout_s)
+
+
+class Connection:
+    """The connections to one libvirtd, made anew whenever one is lost. Safe to use from any thread.
+
+    `parallel` is how many threads may be in calls at the same time.
+    """
+
+    def __init__(
+        self, uri: str, *, outage: Outage, on_connected: Connected, on_domain_changed: DomainChanged, parallel: int
+    ) -> None:
         self.libvirt = load_libvirt()
         self._uri = uri
         self._outage = outage
         self._on_connected = on_connected
         self._on_domain_changed = on_domain_changed
+        self._parallel = parallel
         self._lock = threading.Lock()
-        self._current: Any = None
-        self._wake = threading.Event()
+        self._current: _Session | None = None
+        # Never closed, so never to be collected either.
+        self._abandoned: list[_Session] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_connected, name="libvirt-connection", daemon=True)
 
@@ -111,90 +167,129 @@ class Connection:
     def close(self) -> None:
         """Let go of libvirtd."""
         self._stop.set()
-        self._wake.set()
+        with self._lock:
+            session = self._current
+        if session is not None:
+            session.lose()
         self._thread.join(_JOIN_S)
-        self._drop(self._current)
         _EVENT_LOOP.release(self.libvirt)
 
     @contextlib.contextmanager
     def calls(self) -> Iterator[Any]:
-        """Give the connection for some calls; LibvirtUnavailable where there is none or it is lost meanwhile.
+        """Give a connection for some calls; LibvirtUnavailable where there is none or it is lost meanwhile.
 
-        Errors that libvirtd itself answered and nobody dealt with become DomainRefused.
+        Errors that libvirtd itself answered and nobody dealt with become DomainRefused. Not to be nested.
         """
         with self._lock:
-            current = self._current
-        if current is None:
+            session = self._current
+        link = None if session is None else session.borrow()
+        if session is None or link is None:
             raise LibvirtUnavailable(f"libvirt at {self._uri} cannot be reached: {self._outage.reason}")
         try:
-            yield current
+            yield link.handle
         except self.libvirt.libvirtError as error:
-            if not self._is_loss(current, error):
+            if not self._is_loss(session, link, error):
                 raise DomainRefused(f"libvirt: {' '.join(str(error).split())}") from error
-            self._outage.begin(error)
-            self._drop(current)
-            self._wake.set()
+            self._lose(session, error)
             raise LibvirtUnavailable(f"libvirt at {self._uri} does not answer any more: {error}") from error
+        finally:
+            session.give_back(link)
 
-    def _is_loss(self, current: Any, error: Any) -> bool:
+    def _is_loss(self, session: _Session, link: _Link, error: Any) -> bool:
         libvirt = self.libvirt
+        if session.lost.is_set():
+            return True
         if error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE):
             return True
         if error.get_error_code() in (libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN):
             return True
         try:
-            return not current.isAlive()
+            return not link.handle.isAlive()
         except libvirt.libvirtError:
             return True
 
-    def _drop(self, dropped: Any) -> None:
-        """Forget a connection unless it has already been replaced."""
+    def _lose(self, session: _Session, reason: object) -> None:
+        """Let nobody begin a call on it any more, and have the connection's thread make another."""
         with self._lock:
-            if dropped is None or self._current is not dropped:
-                return
-            self._current = None
-        with contextlib.suppress(self.libvirt.libvirtError):
-            dropped.close()
+            if self._current is session:
+                self._current = None
+                self._outage.begin(reason)
+        session.lose()
 
     def _keep_connected(self) -> None:
         pause_s = _RETRY_FIRST_S
         while not self._stop.is_set():
             try:
-                connection = self._connect()
+                session = self._connect()
             except self.libvirt.libvirtError as error:
                 self._outage.begin(error)
                 self._stop.wait(pause_s)
                 pause_s = min(pause_s * 2, _RETRY_LIMIT_S)
                 continue
             pause_s = _RETRY_FIRST_S
-            self._wake.clear()
             with self._lock:
-                self._current = connection
+                self._current = session
             self._outage.end()
             _notify(self._on_connected)
-            self._wake.wait()
-            self._drop(connection)
+            if self._stop.is_set():
+                session.lose()
+            session.lost.wait()
+            self._retire(session)
 
-    def _connect(self) -> Any:
-        connection = self.libvirt.open(self._uri)
-        # Some transports have no keepalive; a closed socket is noticed all the same.
-        with contextlib.suppress(self.libvirt.libvirtError):
-            connection.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_COUNT)
-        connection.registerCloseCallback(self._closed, connection)
-        connection.domainEventRegisterAny(None, self.libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None)
-        return connection
+    def _retire(self, session: _Session) -> None:
+        """Close connections when nobody can be using them any more.
 
-    def _closed(self, _connection: Any, reason: int, connection: Any) -> None:
-        # In the event loop's thread: nothing here may call libvirt.
+        libvirt 9.0 also crashes if a connection goes while its own event loop is still taking it down (after a
+        keepalive timeout): what cannot be closed safely is left open.
+        """
         with self._lock:
-            if self._current is not connection:
-                return
-        self._outage.begin(f"the connection was closed (reason {reason})")
-        self._wake.set()
+            if self._current is session:
+                self._current = None
+        if not session.wait_unused(_RETIRE_S):
+            _LOG.warning("a connection to libvirt with a call that does not end is left open")
+            self._abandoned.append(session)
+            return
+        if not self._stop.is_set():
+            # Lost rather than given up: its end is reported by the event loop, which then has little left to do.
+            deadline = Deadline.after(_RETIRE_S)
+            for link in session.links:
+                link.reported.wait(deadline.remaining_s)
+            self._stop.wait(_GRACE_S)
+        _close(self.libvirt, session.links)
+
+    def _connect(self) -> _Session:
+        libvirt = self.libvirt
+        links: list[_Link] = []
+        try:
+            for _ in range(self._parallel + 1):
+                links.append(_Link(libvirt.open(self._uri)))  # noqa: PERF401 - those made are closed on an error
+            session = _Session(links[0], links[1:])
+            for link in links:
+                # Some transports have no keepalive; a closed socket is noticed all the same.
+                with contextlib.suppress(libvirt.libvirtError):
+                    link.handle.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_COUNT)
+                link.handle.registerCloseCallback(self._closed, (session, link))
+            links[0].handle.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None)
+        except libvirt.libvirtError:
+            _close(libvirt, links)
+            raise
+        return session
+
+    def _closed(self, _connection: Any, reason: int, which: tuple[_Session, _Link]) -> None:
+        # In the event loop's thread: nothing here may call libvirt.
+        session, link = which
+        link.reported.set()
+        self._lose(session, f"libvirtd closed the connection, or does not answer (reason {reason})")
 
     def _lifecycle(self, _connection: Any, domain: Any, _event: int, _detail: int, _opaque: Any) -> None:
         uuid = domain.UUIDString()
         _notify(lambda: self._on_domain_changed(uuid))
+
+
+def _close(libvirt: Any, links: list[_Link]) -> None:
+    for link in links:
+        with contextlib.suppress(libvirt.libvirtError):
+            link.handle.close()
 
 
 def _notify(listener: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@ https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.txt
 """
 
 import errno
+import os
 import struct
 import subprocess
 from pathlib import Path
@@ -20,6 +21,8 @@ _HEADER = struct.Struct(">4sIQIIQ")
 _FEATURES_OFFSET = 72
 _EXTERNAL_DATA_FILE = 1 << 2
 _QEMU_IMG_TIMEOUT_S = 60.0
+# An overlay without data needs some 200 KiB.
+_FULL_BYTES = 1024**2
 
 
 def read_virtual_size(path: Path, image_format: str, *, name: str) -> int:
@@ -84,6 +87,9 @@ def _run_qemu_img(image: Path, image_format: str, part: Path, disk_gib: int) -> 
     if result.returncode == 0:
         return
     # What qemu-img prints is shown to people and not acted upon; whether the disk is full, the filesystem knows.
+    filesystem = os.statvfs(part.parent)
+    if filesystem.f_bavail * filesystem.f_frsize < _FULL_BYTES:
+        raise disk_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), part.parent)
     printed = " ".join(result.stderr.decode("utf-8", "replace").split())
     raise BuildError(f"qemu-img could not create the disk (status {result.returncode}): {printed}")
 

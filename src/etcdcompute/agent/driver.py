@@ -29,9 +29,11 @@ class LibvirtDriver:
     life; both from libvirt's threads, so they must return at once.
     """
 
-    def __init__(self, uri: str, *, outage: Outage, on_connected: Connected, on_domain_changed: DomainChanged) -> None:
+    def __init__(
+        self, uri: str, *, outage: Outage, on_connected: Connected, on_domain_changed: DomainChanged, parallel: int = 4
+    ) -> None:
         self._connection = Connection(
-            uri, outage=outage, on_connected=on_connected, on_domain_changed=on_domain_changed
+            uri, outage=outage, on_connected=on_connected, on_domain_changed=on_domain_changed, parallel=parallel
         )
         self._libvirt: Any = self._connection.libvirt
 

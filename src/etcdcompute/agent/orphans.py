@@ -59,6 +59,7 @@ class Orphans:
         self._steps = steps
         self._lock = threading.Lock()
         self._allocated: set[str] = set()
+        self._reading_store = threading.Lock()
 
     def find_local(self) -> frozenset[str]:
         """Return the instances that have a domain or files here and are not assigned here."""
@@ -111,9 +112,12 @@ class Orphans:
         return None
 
     def _believes_absence(self) -> bool:
-        cluster = self._store.get(keys.CLUSTER)
-        revision = self._store.current_revision()
-        return self._memory.believe(None if cluster is None else cluster.value.decode("utf-8", "replace"), revision)
+        # One at a time: of two readings the older one, compared last, would look as if the store had gone back.
+        with self._reading_store:
+            cluster = self._store.get(keys.CLUSTER)
+            revision = self._store.current_revision()
+            known_by = None if cluster is None else cluster.value.decode("utf-8", "replace")
+            return self._memory.believe(known_by, revision)
 
     def remember_store(self) -> None:
         """Compare the store with what is known, as each sweep does whether or not there is anything to remove."""

@@ -285,7 +285,7 @@ class Reconciler:
             try:
                 generation = Assignment.from_json(item.value).generation
             except DocumentError as also:
-                _LOG.warning("%s: %s", item.key, also)
+                _LOG.debug("%s: %s", item.key, also)
         report = Report(Phase.ERROR, generation, code=error.code, message=str(error))
         self._status.write(uuid, report)
 

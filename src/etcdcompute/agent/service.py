@@ -36,6 +36,7 @@ from etcdcompute.agent.status import StatusWriter
 from etcdcompute.agent.steps import Host, Steps
 from etcdcompute.agent.sweep import sweep
 from etcdcompute.config import Settings
+from etcdcompute.deadline import Deadline
 from etcdcompute.errors import Conflict, EtcdComputeError, InvalidInput, Stopped
 from etcdcompute.kv.client import Client
 from etcdcompute.kv.connect import connect
@@ -116,6 +117,8 @@ class Agent:
             outage=Outage("libvirt"),
             on_connected=self._libvirt_connected,
             on_domain_changed=self._domain_changed,
+            # The workers, the resync and the registration, so that nobody waits for anybody.
+            parallel=settings.agent.workers + 2,
         )
         self._images = ImageCache(paths, timeout_s=settings.agent.image_timeout_s, on_ready=self._queue.add)
         self._assignments = Assignments(
@@ -160,7 +163,7 @@ class Agent:
             placement_outage=self._placement_outage,
             hypervisor=self._driver,
             read_machine=lambda: read_machine(paths.root),
-            read_trouble=lambda: self._memory.suspicion,
+            read_trouble=self._trouble,
         )
         self._liveness = Liveness(self._store, facts.uuid, ttl_s=settings.agent.alive_ttl_s, lost=self._touched)
 
@@ -187,8 +190,9 @@ class Agent:
             self._libvirt_seen.set()
             self._queue.close()
             self._images.close()
+            deadline = Deadline.after(_JOIN_S)
             for thread in threads:
-                thread.join(_JOIN_S)
+                thread.join(deadline.remaining_s)
                 if thread.is_alive():
                     _LOG.warning("thread %s is still busy: left behind", thread.name)
             self._liveness.end()
@@ -212,6 +216,10 @@ class Agent:
 
         # Daemons: a worker that waits for a hung libvirtd must not keep the process from ending.
         return threading.Thread(target=supervised, name=name, daemon=True)
+
+    def _trouble(self) -> str:
+        """Say in a sentence what is wrong with this host, "" where nothing is."""
+        return self._memory.suspicion or self._placement_outage.reason
 
     def _libvirt_connected(self) -> None:
         """Look at everything: events were lost while there was no connection."""

@@ -84,8 +84,8 @@ class LibvirtServer:
     def init_pid(self) -> int:
         """The first process of the namespaces."""
         assert self._holder is not None
-        children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text().split()
-        return int(children[0])
+        # unshare forks into the new process namespace, and sudo for itself.
+        return _first_below(self._holder.pid, "sudo", "unshare")
 
     def boot(self) -> None:
         """Make the namespaces and start libvirtd in them."""
@@ -119,11 +119,22 @@ class LibvirtServer:
     def kill(self) -> None:
         """End libvirtd as a crash would; guests go on."""
         assert self._daemon is not None
-        # nsenter forks to enter the process namespace: libvirtd is its child.
-        for child in Path(f"/proc/{self._daemon.pid}/task/{self._daemon.pid}/children").read_text().split():
-            subprocess.run([*as_root(), "kill", "-KILL", child], check=True)
+        self._send(signal.SIGKILL)
         self._daemon.wait(START_TIMEOUT_S)
         self._daemon = None
+
+    def freeze(self) -> None:
+        """Suspend libvirtd: connections stay open and nothing answers."""
+        self._send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen libvirtd go on."""
+        self._send(signal.SIGCONT)
+
+    def _send(self, what: signal.Signals) -> None:
+        assert self._daemon is not None
+        # nsenter forks to enter the process namespace, and sudo for itself.
+        send(_first_below(self._daemon.pid, "sudo", "nsenter"), what)
 
     def shut_down_host(self) -> None:
         """End everything at once, as a power cut would; definitions and files stay."""
@@ -152,6 +163,13 @@ class LibvirtServer:
     def _accepts(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(f"{self._sockets}/libvirt-sock") == 0
+
+
+def _first_below(pid: int, *programs: str) -> int:
+    """Go down from parent to first child until it is none of these programs."""
+    while Path(f"/proc/{pid}/comm").read_text().strip() in programs:
+        pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    return pid
 
 
 def send(pid: int, what: signal.Signals) -> None:

@@ -59,6 +59,22 @@ def test_libvirtd_crashes(host: ComputeHost, image: ImageSource, libvirtd: Libvi
     assert host.log.read_text().count("libvirt is not available") == 1
 
 
+def test_libvirtd_hangs(host: ComputeHost, image: ImageSource, libvirtd: LibvirtServer) -> None:
+    instance = host.create(image)
+    host.wait_status(instance.uuid, "running")
+    libvirtd.freeze()
+    try:
+        another = host.create(image)
+        wait_until(
+            lambda: "COMPUTE_STATUS_DISABLED" in host.placement.get_traits(host.uuid).traits, "the host is disabled"
+        )
+        assert host.store.get(keys.alive(host.uuid)) is not None
+    finally:
+        libvirtd.thaw()
+    host.wait_status(another.uuid, "running")
+    host.assert_runs_once(instance)
+
+
 def test_the_host_reboots(host: ComputeHost, image: ImageSource, libvirtd: LibvirtServer) -> None:
     instance = host.create(image)
     host.wait_status(instance.uuid, "running")
