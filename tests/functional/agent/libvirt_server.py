@@ -129,6 +129,9 @@ class LibvirtServer:
 
     def thaw(self) -> None:
         """Let a frozen libvirtd go on."""
+        assert self._daemon is not None
+        # nsenter stops itself when its child is stopped.
+        send(_first_below(self._daemon.pid, "sudo"), signal.SIGCONT)
         self._send(signal.SIGCONT)
 
     def _send(self, what: signal.Signals) -> None:
