@@ -37,7 +37,7 @@ os.makedirs(folder, exist_ok=True)
 for disk in root.iter("disk"):
     source = disk.find("source")
     if source is not None and disk.get("device") == "disk":
-        copy = os.path.join(folder, "disk.qcow2")
+        copy = os.path.join(folder, os.path.basename(source.get("file")))
         shutil.copyfile(source.get("file"), copy)
         source.set("file", copy)
 for mac in list(root.iter("mac")):
