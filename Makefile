@@ -64,7 +64,7 @@ $(VENV)/.installed: pyproject.toml tools/packages
 	@tools/packages python
 	@echo "making the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[agent,dev]'
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable '.[agent,dev]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
 	@touch $@
 
 clean:  ## Remove the virtual environment and all caches

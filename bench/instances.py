@@ -71,7 +71,7 @@ def measure_round(instances: Instances) -> tuple[float, float]:
 
 def resident_mib(node: Node, pid: int) -> float:
     """Return a process' resident memory in MiB."""
-    return int(node.run(f"sed -n 's/^VmRSS: *\\([0-9]*\\) kB/\\1/p' /proc/{pid}/status")) / 1024
+    return int(node.run(f"awk '/^VmRSS:/ {{print $2}}' /proc/{pid}/status")) / 1024
 
 
 def report_latency(cloud: Cloud, rounds: int) -> None:
