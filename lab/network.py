@@ -85,7 +85,11 @@ def take_down(layout: Layout) -> None:
         run(["nft", "delete", "rule", family, table, chain, "handle", str(handle)], check=False)
     if succeeds(["nft", "list", "table", "inet", layout.table]):
         run(["nft", "delete", "table", "inet", layout.table])
-    if Path("/sys/class/net", layout.bridge).exists():
+    bridge = Path("/sys/class/net", layout.bridge)
+    if bridge.exists():
+        # The kernel removes a dead node's link when it gets round to clearing its namespace, seconds later.
+        for port in sorted(bridge.glob("brif/*")):
+            run(["ip", "link", "delete", port.name], check=False)
         run(["ip", "link", "delete", layout.bridge])
 
 
