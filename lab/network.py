@@ -88,7 +88,7 @@ def take_down(layout: Layout) -> None:
     bridge = Path("/sys/class/net", layout.bridge)
     if bridge.exists():
         # The kernel removes a dead node's link when it gets round to clearing its namespace, seconds later.
-        for port in sorted(bridge.glob("brif/*")):
+        for port in sorted(bridge.glob("brif/vb-*")):
             run(["ip", "link", "delete", port.name], check=False)
         run(["ip", "link", "delete", layout.bridge])
 
