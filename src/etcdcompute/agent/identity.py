@@ -24,8 +24,8 @@ def host_uuid(path: Path) -> str:
     text = create_once(path, f"{uuid.uuid4()}\n".encode()).decode("utf-8", "replace").strip()
     if not _UUID.fullmatch(text):
         raise InvalidInput(
-            f"{path}: holds {text[:60]!r} where this host's uuid should be: restore it (it is the uuid of this host's "
-            "resource provider), or remove the file to register the host anew"
+            f"{path}: holds {text[:60]!r} where this host's uuid should be: restore it (`etcdcompute host show` has "
+            "it), or, if no instance is assigned to this host, remove the file to register it anew"
         )
     return text
 

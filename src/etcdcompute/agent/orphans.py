@@ -1,8 +1,9 @@
 """What is on this host, or held on it in placement, and not assigned to it.
 
 Removing on the absence of a key is what costs people their machines, so it takes: the store this host has always
-known, not gone back in time (`identity.StoreMemory`); a fresh look at the assignment; and no instance that might
-still be assigned here.
+known, not gone back in time (`identity.StoreMemory`); a fresh look at the assignment; and that the instance itself does
+not exist. An instance that exists never leaves its host: if what it has here is not assigned here, it is the host that
+is not who it was (its uuid's file was replaced, its state directory exchanged), and its guests must not pay for it.
 """
 
 import logging
@@ -59,6 +60,7 @@ class Orphans:
         self._steps = steps
         self._lock = threading.Lock()
         self._allocated: set[str] = set()
+        self._kept: set[str] = set()
         self._reading_store = threading.Lock()
 
     def find_local(self) -> frozenset[str]:
@@ -96,20 +98,35 @@ class Orphans:
         if self._store.get(keys.assignment(self._host_uuid, uuid)) is not None:
             # The watch has not told yet; it will.
             return _SOON_S
-        exists = self._store.get(keys.instance(uuid)) is not None
+        if self._store.get(keys.instance(uuid)) is not None:
+            # Where it has but a claim here, it is about to be assigned: the scheduler claims first.
+            if local:
+                self._tell_kept(uuid)
+            return None
         if not self._believes_absence():
             return None
         allocations = self._allocations(uuid)
-        here = self._host_uuid in allocations.allocations
-        if exists and (here or not allocations.allocations):
-            # It may be about to be assigned here: the scheduler claims first.
-            return None
         if local and self._steps.remove_locally(uuid):
-            _LOG.warning("instance %s is not assigned to this host: its domain and files here were removed", uuid)
-        if not exists and here and allocations.consumer_type == _CONSUMER_TYPE:
+            _LOG.warning("instance %s does not exist: its domain and files here were removed", uuid)
+        if self._host_uuid in allocations.allocations and allocations.consumer_type == _CONSUMER_TYPE:
             self._steps.release_allocation(uuid)
             _LOG.warning("instance %s does not exist: its allocation on this host was released", uuid)
+        with self._lock:
+            self._kept.discard(uuid)
         return None
+
+    def _tell_kept(self, uuid: str) -> None:
+        with self._lock:
+            first = uuid not in self._kept
+            self._kept.add(uuid)
+        if first:
+            _LOG.warning(
+                "instance %s exists, is not assigned to this host (%s), and has a domain or files here, which are kept: "
+                "if this host's uuid was replaced, restore %s",
+                uuid,
+                self._host_uuid,
+                self._paths.host_uuid,
+            )
 
     def _believes_absence(self) -> bool:
         # One at a time: of two readings the older one, compared last, would look as if the store had gone back.
