@@ -121,7 +121,7 @@ class Orphans:
             self._kept.add(uuid)
         if first:
             _LOG.warning(
-                "instance %s exists, is not assigned to this host (%s), and has a domain or files here, which are kept: "
+                "instance %s exists, is not assigned to this host (%s), and has a domain or files here: they are kept; "
                 "if this host's uuid was replaced, restore %s",
                 uuid,
                 self._host_uuid,
