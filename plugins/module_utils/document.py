@@ -148,7 +148,7 @@ def parse_document(data: bytes) -> Dict[str, Any]:
     """
     try:
         document = json.loads(data.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DocumentInvalid("it is not JSON: %s" % error) from error
     if not isinstance(document, dict):
         raise DocumentInvalid("it is not an object")

@@ -94,7 +94,7 @@ def _parse_object(item: Optional[Item]) -> Optional[Dict[str, Any]]:
         return None
     try:
         parsed = json.loads(item.value.decode())
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
 

@@ -41,6 +41,9 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             return msgspec.json.decode(data, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DocumentError(f"{cls.kind}: {error}") from error
+        except RecursionError:
+            # Anybody can write this into etcd; it must end no daemon.
+            raise DocumentError(f"{cls.kind}: JSON is nested too deeply") from None
 
     @classmethod
     def from_mapping(cls, data: object) -> Self:

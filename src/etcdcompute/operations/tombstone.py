@@ -43,7 +43,7 @@ def find_names(store: Client, uuid: str) -> Iterator[Item]:
 
 def _find_generation(store: Client, uuid: str, broken: Item) -> int:
     known = [0]
-    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         known.append(msgspec.json.decode(broken.value, type=_Generation).generation)
     status = _parse(InstanceStatus, store.get(keys.instance_status(uuid)))
     if isinstance(status, InstanceStatus):

@@ -50,7 +50,14 @@ def test_a_wrong_field_is_named(change: dict[str, object], words: str) -> None:
         Instance.from_mapping(spec(**change))
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"schema": 1}', b'{"schema": "x"}'])
+DEEP = b'{"deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"schema": 1}', b'{"schema": "x"}', DEEP],
+    ids=lambda data: data[:9],
+)
 @pytest.mark.parametrize("kind", [Instance, InstanceStatus])
 def test_rubbish_is_refused_with_a_sentence(kind: type[Document], data: bytes) -> None:
     with pytest.raises(DocumentError, match=f"^{kind.kind}: "):

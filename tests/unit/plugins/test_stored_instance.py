@@ -28,6 +28,7 @@ def test_a_whole_document() -> None:
         (b"", 0),
         (b"[]", 0),
         (b"\xff", 0),
+        (b'{"deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 0),
         (b'{"generation": "x"}', 0),
         (json.dumps(DOCUMENT | {"colour": "red", "generation": 9}).encode(), 9),
     ],
