@@ -8,14 +8,15 @@ import msgspec
 
 from etcdcompute.model.document import Document
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", max_length=63)]
-Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
-ResourceClass = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9_]+$", max_length=255)]
-TraitName = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9_]+$", max_length=255)]
+# \Z, not $: that lets a line end through, and a name from a YAML block has one.
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z", max_length=63)]
+Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")]
+ResourceClass = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9_]+\Z", max_length=255)]
+TraitName = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9_]+\Z", max_length=255)]
 Amount = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
-DeviceName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,15}$")]
-NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+DeviceName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,15}\Z")]
+NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")]
 
 REQUIRED_RESOURCES = ("VCPU", "MEMORY_MB", "DISK_GB")
 USER_DATA_LIMIT = 256 * 1024
@@ -38,9 +39,9 @@ class ImageSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     caches it. `format` is the format of the file: qcow2 or raw.
     """
 
-    url: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+|file:///\S+|/\S+)$", max_length=2048)]
+    url: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+|file:///\S+|/\S+)\Z", max_length=2048)]
     sha256: Sha256
-    format: Annotated[str, msgspec.Meta(pattern=r"^(qcow2|raw)$")] = "qcow2"
+    format: Annotated[str, msgspec.Meta(pattern=r"^(qcow2|raw)\Z")] = "qcow2"
 
 
 class NetworkAttachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
