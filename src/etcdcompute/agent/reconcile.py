@@ -234,15 +234,19 @@ class Reconciler:
         return memory.started_at + float(min(2**exponent, _RESTART_LIMIT_S)) - now
 
     def _failed(self, instance: Instance, memory: _Memory, error: BuildError) -> float:
+        message = str(error)
+        try:
+            self._steps.undo_attempt(instance)
+        except BuildError as remains:
+            message += f"; and what there is of it could not be removed: {remains}"
         if memory.failed_generation != instance.generation:
             memory.failures = 0
         pause_s = float(min(_BUILD_RETRY_LIMIT_S, _BUILD_RETRY_FIRST_S * 2 ** min(memory.failures, 16)))
-        _LOG.warning("instance %s (%s): %s; next attempt in %g s", instance.name, instance.uuid, error, pause_s)
+        _LOG.warning("instance %s (%s): %s; next attempt in %g s", instance.name, instance.uuid, message, pause_s)
         memory.failures += 1
         memory.failed_generation = instance.generation
         memory.retry_at = self._clock() + pause_s
-        self._steps.undo_attempt(instance)
-        report = Report(Phase.ERROR, instance.generation, code=error.code, message=str(error))
+        report = Report(Phase.ERROR, instance.generation, code=error.code, message=message)
         self._status.write(instance.uuid, report)
         return pause_s
 

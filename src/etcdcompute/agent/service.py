@@ -21,7 +21,7 @@ from pathlib import Path
 from etcdcompute.agent.assignments import Assignments
 from etcdcompute.agent.domain_xml import HostFlavour
 from etcdcompute.agent.driver import LibvirtDriver
-from etcdcompute.agent.errors import LibvirtUnavailable, PlacementUnavailable
+from etcdcompute.agent.errors import BuildError, LibvirtUnavailable, PlacementUnavailable
 from etcdcompute.agent.identity import AgentLock, StoreMemory, host_uuid
 from etcdcompute.agent.images import ImageCache
 from etcdcompute.agent.liveness import Liveness
@@ -250,6 +250,12 @@ class Agent:
             return
         except Conflict as error:
             _LOG.debug("instance %s: looked at again: %s", uuid, error)
+            self._queue.retry(uuid)
+            return
+        except BuildError as error:
+            # Of an orphan, which has no status to say it in.
+            level = logging.DEBUG if self._queue.failures(uuid) else logging.WARNING
+            _LOG.log(level, "instance %s: trying on: %s", uuid, error)
             self._queue.retry(uuid)
             return
         except EtcdComputeError as error:

@@ -3,7 +3,7 @@
 import logging
 
 from etcdcompute.agent.assignments import Assignments
-from etcdcompute.agent.errors import LibvirtUnavailable, PlacementUnavailable
+from etcdcompute.agent.errors import BuildError, LibvirtUnavailable, PlacementUnavailable
 from etcdcompute.agent.orphans import Orphans
 from etcdcompute.workqueue import WorkQueue
 
@@ -16,11 +16,11 @@ def sweep(assignments: Assignments, orphans: Orphans, queue: WorkQueue[str]) -> 
         queue.add(uuid)
     orphans.remember_store()
     found: set[str] = set()
-    # One that is down does not hide what the other has.
+    # One that is down, or refuses, does not hide what the other has.
     for find in (orphans.find_local, orphans.find_allocated):
         try:
             found |= find()
-        except (LibvirtUnavailable, PlacementUnavailable) as error:
+        except (LibvirtUnavailable, PlacementUnavailable, BuildError) as error:
             _LOG.debug("not everything could be looked at: %s", error)
     for uuid in sorted(found):
         queue.add(uuid)

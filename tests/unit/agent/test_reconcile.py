@@ -8,6 +8,7 @@ import pytest
 
 from etcdcompute.agent import steps as steps_module
 from etcdcompute.agent.domain_xml import HostFlavour, mac_address
+from etcdcompute.agent.errors import DomainRefused
 from etcdcompute.agent.hypervisor import CardAddress, Domain, DomainState
 from etcdcompute.agent.outage import Outage
 from etcdcompute.agent.paths import StatePaths
@@ -154,6 +155,18 @@ def test_a_failed_build_is_undone_and_tried_again_with_growing_pauses(world: Wor
     world.put(make_instance(generation=2, networks=()))
     world.reconcile()
     assert (world.status.phase, world.status.code, world.status.message) == (Phase.RUNNING, "", "")
+
+
+def test_a_failed_build_that_cannot_be_undone_says_both(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_uuid: str) -> None:
+        raise DomainRefused("it has checkpoints")
+
+    world.put(make_instance(networks=()))
+    world.hypervisor.refusal = "no memory"
+    monkeypatch.setattr(world.hypervisor, "undefine", refuse)
+    assert world.reconcile() == 5
+    assert (world.status.phase, world.status.code) == (Phase.ERROR, "domain_refused")
+    assert world.status.message == "no memory; and what there is of it could not be removed: it has checkpoints"
 
 
 def test_a_disk_that_a_guest_has_used_survives_a_failed_start(world: World) -> None:
