@@ -8,8 +8,12 @@ from ipaddress import IPv4Network, collapse_addresses
 from lab.commands import run
 from lab.errors import LabError
 
-# libvirt's default network exists in every node; podman's and docker's defaults may appear on the host any time.
-RESERVED = tuple(IPv4Network(text) for text in ("192.168.122.0/24", "10.88.0.0/16", "172.17.0.0/16", "10.0.2.0/24"))
+# In every node: the network of the instances (the role libvirt's), and libvirt's own default one. Podman's and docker's
+# may appear on the host any time. The last is what qemu's user networking gives to guests.
+RESERVED = tuple(
+    IPv4Network(text)
+    for text in ("192.168.221.0/24", "192.168.122.0/24", "10.88.0.0/16", "172.17.0.0/16", "10.0.2.0/24")
+)
 FIRST_NODE = 11
 
 

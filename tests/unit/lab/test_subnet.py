@@ -59,4 +59,5 @@ def test_overlaps_name_what_they_collide_with() -> None:
     assert subnet.overlapping(net, [IPv4Network("192.168.7.0/24"), IPv4Network("10.0.0.0/8")]) == [
         "192.168.7.0/24",
         "192.168.122.0/24",
+        "192.168.221.0/24",
     ]
