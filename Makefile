@@ -17,9 +17,9 @@ help:  ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 ##@ the lab
-lab: $(VENV)/.installed guest-image  ## Three nodes, the whole stack on them, one VM; again: no change
+lab: lab-possible $(VENV)/.installed guest-image  ## Three nodes, the whole stack on them, one VM; again: no change
 	@tools/packages lab
-	@$(LAB) up --name $(LAB_NAME) --bind $(CURDIR)/.cache/guest:/srv/images
+	@$(LAB) up --name $(LAB_NAME) --bind "$(CURDIR)/.cache/guest:/srv/images"
 	@$(BIN)/ansible-playbook $(INVENTORY) playbooks/site.yml
 	@$(BIN)/ansible-playbook $(INVENTORY) playbooks/instances.yml
 	@echo; $(LAB) exec --name $(LAB_NAME) etcd1 -- etcdcompute host list
@@ -29,7 +29,12 @@ lab: $(VENV)/.installed guest-image  ## Three nodes, the whole stack on them, on
 lab-destroy:  ## Leave nothing of the lab behind (the caches in .cache stay)
 	@$(LAB) down --name $(LAB_NAME)
 
+# What nothing can mend is said before minutes are spent on the rest: no root, no disk, no memory.
+lab-possible:
+	@[ -e .lab/$(LAB_NAME)/state.json ] || ! command -v $(PYTHON) >/dev/null || $(LAB) check --but-programs
+
 guest-image: $(VENV)/.installed  ## Build the small guest image from Debian's packages
+	@tools/packages guest
 	@$(PYTHON) -m guest build --output $(GUEST_IMAGE)
 
 ##@ the tests
@@ -67,8 +72,8 @@ $(VENV)/.installed: pyproject.toml tools/packages
 	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable '.[agent,dev]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
 	@touch $@
 
-clean:  ## Remove the virtual environment and all caches
-	@$(LAB) down --all
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+clean:  ## Remove all labs, the virtual environment and all caches
+	@if [ -e .lab ] || [ -e .cache/lab ]; then $(LAB) clean; fi
+	rm -rf $(VENV) .cache .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 
-.PHONY: help lab lab-destroy guest-image test lint unit functional sanity molecule bench clean
+.PHONY: help lab lab-possible lab-destroy guest-image test lint unit functional sanity molecule bench clean

@@ -3,8 +3,11 @@
 import argparse
 import os
 import shlex
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from lab import base, preflight
@@ -12,6 +15,7 @@ from lab.commands import succeeds
 from lab.errors import LabError, PreflightError
 from lab.layout import CHECKOUT, Layout, check_name, labs_in
 from lab.machine import DEFAULT_RELEASE, Lab, Wishes
+from lab.nodefiles import remove_tree
 from lab.progress import Progress
 from lab.state import Bind
 from lab.surroundings import fetch_surroundings
@@ -71,11 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--subnet", help="CIDR of the lab's network, or auto (the default): a free one")
     up.add_argument("--bind", action="append", metavar="SRC:DST", help="show SRC of this machine at DST in every node")
     command("down", "Remove a lab: processes, mounts, network, files. The cache stays.")
+    command("clean", "Remove all labs of this checkout, and the cache with the bases.", lab=False)
     command("status", "Say what there is of a lab.")
     command("list", "Name the labs of this checkout.", lab=False)
     release(command("base", "Build the base that nodes are made from, nothing else.", lab=False))
     check = command("check", "Say what this machine lacks for labs.", lab=False)
     check.add_argument("--install", action="store_true", help="install missing packages with apt-get")
+    check.add_argument("--but-programs", action="store_true", help="leave out programs, which can be installed")
     for name, summary in (
         ("start", "Start a node that was killed, and wait until it has booted."),
         ("kill", "Cut a node's power: everything in it ends at once, its disk stays."),
@@ -90,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, progress: Progress) -> int:
-    whole_machine = {"list": _list, "check": _check, "base": _base}
+    whole_machine = {"list": _list, "check": _check, "base": _base, "clean": _clean}
     one_lab = {
         "up": _up, "down": _down, "status": _status, "exec": _exec, "start": _start, "kill": _kill, "reboot": _reboot
     }  # fmt: skip
@@ -107,6 +113,13 @@ def _run(options: argparse.Namespace, progress: Progress) -> int:
 def _list(_options: argparse.Namespace, _progress: Progress) -> int:
     for name in labs_in(CHECKOUT):
         print(name)
+    return 0
+
+
+def _clean(_options: argparse.Namespace, progress: Progress) -> int:
+    for name in labs_in(CHECKOUT):
+        Lab(Layout(check_name(name, "lab"), CHECKOUT), progress).down()
+    remove_tree(Layout("clean", CHECKOUT).cache)
     return 0
 
 
@@ -172,7 +185,10 @@ def _check(options: argparse.Namespace, progress: Progress) -> int:
     if options.install:
         preflight.install_programs(progress)
     problems = [*preflight.privilege_problems(), *preflight.machine_problems()]
-    problems += preflight.disk_problems(CHECKOUT, base_is_missing=True, missing_nodes=3)
+    if options.but_programs:
+        problems = [problem for problem in problems if problem not in preflight.program_problems()]
+    is_first = not any((Layout("base", CHECKOUT).cache / "bases").glob("*"))
+    problems += preflight.disk_problems(CHECKOUT, base_is_missing=is_first, missing_nodes=3)
     problems += preflight.memory_problems(3)
     if problems:
         raise PreflightError(problems)
@@ -213,10 +229,22 @@ def _refuse_without_root(command: str) -> None:
 
 
 def _become_root(arguments: Sequence[str] | None) -> None:
-    """Start again under sudo where that asks no password; otherwise the preflight says that root is missing."""
-    if os.geteuid() == 0 or not succeeds(["sudo", "-n", "true"]):
+    """Start again under sudo where that lets us; otherwise the preflight says that root is missing."""
+    if os.geteuid() == 0 or not _may_sudo():
         return
+    # While we are still ourselves: what root made first would be closed to the rest of the Makefile.
+    with suppress(OSError):
+        (CHECKOUT / ".cache").mkdir(exist_ok=True)
     argv = list(sys.argv[1:] if arguments is None else arguments)
     kept = [f"{key}={value}" for key, value in os.environ.items() if key.startswith("LAB_")]
-    command = ["sudo", "-n", "env", f"PYTHONPATH={CHECKOUT}", *kept, sys.executable, "-m", "lab", *argv]
+    command = ["sudo", "env", f"PYTHONPATH={CHECKOUT}", *kept, sys.executable, "-m", "lab", *argv]
     os.execvp("sudo", command)  # noqa: S606
+
+
+def _may_sudo() -> bool:
+    """Return whether sudo lets us, with a password only at a terminal, where it asks for that itself."""
+    if succeeds(["sudo", "-n", "true"]):
+        return True
+    if shutil.which("sudo") is None or not sys.stdin.isatty():
+        return False
+    return subprocess.run(["sudo", "--validate"], check=False).returncode == 0

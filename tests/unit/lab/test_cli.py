@@ -1,3 +1,6 @@
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +97,50 @@ def test_too_little_disk_says_needed_and_available(tmp_path: Path, monkeypatch: 
     (problem,) = preflight.disk_problems(folder, base_is_missing=True, missing_nodes=3)
     assert "7544 MiB needed" in problem
     assert "3000 MiB available" in problem
+
+
+def test_clean_removes_every_lab_and_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(cli, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(preflight, "privilege_problems", list)
+    monkeypatch.setattr(Lab, "down", lambda self: seen.append(self.layout.name))
+    (tmp_path / ".cache" / "lab" / "bases").mkdir(parents=True)
+    (tmp_path / ".cache" / "guest").mkdir()
+    for name in ("dev", "lab"):
+        (tmp_path / ".lab" / name).mkdir(parents=True)
+    assert cli.main(["clean"]) == 0
+    assert seen == ["dev", "lab"]
+    assert [path.name for path in (tmp_path / ".cache").iterdir()] == ["guest"]
+    assert cli.main(["clean"]) == 0
+
+
+@pytest.mark.parametrize(("free", "terminal", "password", "expected"), [
+    (True, False, False, True),
+    (False, False, True, False),
+    (False, True, True, True),
+    (False, True, False, False),
+])  # fmt: skip
+def test_sudo_asks_for_a_password_only_at_a_terminal(
+    free: bool, terminal: bool, password: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "succeeds", lambda _argv: free)
+    monkeypatch.setattr(shutil, "which", lambda _name: "/usr/bin/sudo")
+    monkeypatch.setattr(sys, "stdin", type("Input", (), {"isatty": lambda _self: terminal})())
+    answer = subprocess.CompletedProcess[bytes](["sudo"], 0 if password else 1)
+    monkeypatch.setattr(subprocess, "run", lambda _argv, **_options: answer)
+    assert cli._may_sudo() is expected
+
+
+def test_a_check_can_leave_out_programs_which_would_be_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("privilege_problems", "device_problems"):
+        monkeypatch.setattr(preflight, name, list)
+    monkeypatch.setattr(preflight, "network_problems", lambda _surroundings: [])
+    monkeypatch.setattr(preflight, "memory_problems", lambda _nodes: ["too little memory"])
+    monkeypatch.setattr(preflight, "disk_problems", lambda _folder, **_needs: [])
+    monkeypatch.setattr(preflight, "missing_programs", lambda: {"nft": "nftables"})
+    assert cli.main(["check", "--but-programs"]) == 2
+    assert capsys.readouterr().err.splitlines()[1:] == ["  - too little memory"]
+    assert cli.main(["check"]) == 2
+    assert "nftables" in capsys.readouterr().err
