@@ -210,6 +210,7 @@ class Cloud:
         pid = self.daemon_pid(node, daemon)
         assert pid, f"{daemon} does not run on {node.name}"
         node.run(f"kill -KILL {pid}")
+        wait_for("systemd to have noticed", lambda: self.daemon_pid(node, daemon) != pid)
 
     def await_daemons(self) -> None:
         """Wait until systemd has every daemon up again."""
