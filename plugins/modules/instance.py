@@ -221,7 +221,7 @@ status:
     host: etcd2
     host_uuid: 0b0fa8ad-3e3d-4b5e-9d59-6f3c0a9fd0d4
     addresses:
-      - {mac: "52:54:00:12:34:56", ip: 192.168.122.17, network: default}
+      - {mac: "52:54:00:12:34:56", ip: 192.168.221.17, network: default}
     code: ""
     message: ""
     phase_since: "2026-01-31T09:05:02.345Z"
