@@ -194,6 +194,11 @@ class ImageCache:
         else:
             path = Path(unquote(urlsplit(source.url).path) if source.url.startswith("file://") else source.url)
             try:
+                # A pipe would hold its thread for ever when it is opened, a device like /dev/zero fill the disk.
+                if not path.is_file() and path.exists():
+                    raise ImageNotFetched(
+                        f"image {source.url} is not a regular file on this host: give the path of one"
+                    )
                 file = path.open("rb")
             except OSError as error:
                 raise ImageNotFetched(

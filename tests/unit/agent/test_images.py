@@ -1,9 +1,12 @@
 """The image cache, fed from files."""
 
+import contextlib
 import errno
 import hashlib
 import os
 import queue
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -115,18 +118,31 @@ def test_a_full_disk_leaves_nothing(
 
 
 def test_a_fetch_nobody_waits_for_ends(
-    cache: ImageCache, ready: "queue.Queue[str]", paths: StatePaths, tmp_path: Path
+    cache: ImageCache,
+    source: ImageSource,
+    ready: "queue.Queue[str]",
+    paths: StatePaths,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    source = ImageSource(url=str(pipe), sha256="0" * 64, format="raw")
+    begun, withdrawn = threading.Event(), threading.Event()
+
+    @contextlib.contextmanager
+    def trickle(_cache: ImageCache, _source: ImageSource) -> Iterator[Iterator[bytes]]:
+        def blocks() -> Iterator[bytes]:
+            yield bytes(1024)
+            begun.set()
+            assert withdrawn.wait(20)
+            yield bytes(1024)
+
+        yield blocks()
+
+    monkeypatch.setattr(ImageCache, "_open", trickle)
     assert cache.request(source, "a") is None
-    with pipe.open("wb", buffering=0) as writer:
-        writer.write(bytes(1024))
-        cache.withdraw("a")
-        thread = next(iter(cache._fetches.values())).thread
-        assert thread is not None
-        writer.write(bytes(1024 * 1024))
+    assert begun.wait(20)
+    thread = next(iter(cache._fetches.values())).thread
+    assert thread is not None
+    cache.withdraw("a")
+    withdrawn.set()
     thread.join(20)
     assert not thread.is_alive()
     assert list(paths.images.iterdir()) == []
@@ -146,3 +162,11 @@ def test_what_an_interrupted_agent_left_is_removed(paths: StatePaths) -> None:
 def test_errors_have_stable_codes() -> None:
     codes = {each.code for each in BuildError.__subclasses__()}
     assert codes >= {"image_not_fetched", "image_sum_wrong", "image_invalid", "disk_full", "disk_too_small"}
+
+
+def test_what_is_no_regular_file_holds_nobody(cache: ImageCache, ready: "queue.Queue[str]", tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        source = ImageSource(url=str(path), sha256="0" * 64, format="raw")
+        with pytest.raises(ImageNotFetched, match="is not a regular file"):
+            fetch(cache, source, ready)
