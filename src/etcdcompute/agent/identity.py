@@ -76,6 +76,7 @@ class StoreMemory:
         self._path = path
         self._lock = threading.Lock()
         self._known = _read(path)
+        self._written = True
 
     @property
     def suspicion(self) -> str:
@@ -103,7 +104,7 @@ class StoreMemory:
             return self._suspect(f"etcd has gone back from revision {known.revision} to {revision}: it was restored")
         if cluster is None:
             return False
-        if not known.cluster or revision > known.revision:
+        if not known.cluster or revision > known.revision or not self._written:
             self._remember(KnownStore(cluster, revision))
         return True
 
@@ -118,8 +119,16 @@ class StoreMemory:
 
     def _remember(self, known: KnownStore) -> None:
         document = {"cluster": known.cluster, "revision": known.revision, "suspicion": known.suspicion}
-        write_atomically(self._path, json.dumps(document).encode())
+        # In memory whatever becomes of the file: with a full disk the last one written still knows the store.
         self._known = known
+        try:
+            write_atomically(self._path, json.dumps(document).encode())
+        except OSError as error:
+            if self._written:
+                _LOG.warning("%s: cannot be written, trying on: %s", self._path, error.strerror or error)
+            self._written = False
+        else:
+            self._written = True
 
 
 def _read(path: Path) -> KnownStore:

@@ -1,11 +1,14 @@
 """Who a host is, and which store it believes."""
 
+import errno
+import os
 import re
 import threading
 from pathlib import Path
 
 import pytest
 
+from etcdcompute.agent import identity as identity_module
 from etcdcompute.agent.identity import AgentLock, StoreMemory, host_uuid
 from etcdcompute.errors import AlreadyExists, InvalidInput
 
@@ -72,3 +75,22 @@ def test_a_suspicion_stays_until_an_operator_ends_it(
     assert said in again.suspicion
     path.unlink()
     assert StoreMemory(path).believe("one", 100)
+
+
+def test_a_full_disk_is_said_once_and_the_store_is_known_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(path: Path, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    path = tmp_path / "store.json"
+    memory = StoreMemory(path)
+    assert memory.believe("one", 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(identity_module, "write_atomically", fail)
+        assert memory.believe("one", 6)
+        assert memory.believe("one", 7)
+    (said,) = (each.getMessage() for each in caplog.records)
+    assert "No space left" in said
+    assert memory.believe("one", 7)
+    assert not StoreMemory(path).believe("one", 6)
