@@ -19,6 +19,8 @@ from etcdcompute.errors import InvalidInput
 
 DEFAULT_PATH = Path("/etc/etcdcompute/etcdcompute.yaml")
 ENVIRONMENT_PREFIX = "ETCDCOMPUTE_"
+# The resource classes of which an agent keeps inventories.
+_INVENTORIED = ("VCPU", "MEMORY_MB", "DISK_GB")
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Endpoint = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+$")]
@@ -93,6 +95,12 @@ class AgentSettings(_Section, frozen=True):
     resync_interval_s: Seconds = 30.0
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
     image_timeout_s: Seconds = 600.0
+
+    def __post_init__(self) -> None:
+        for name, amounts in (("reserved", self.reserved), ("allocation_ratios", self.allocation_ratios)):
+            unknown = sorted(set(amounts) - set(_INVENTORIED))
+            if unknown:
+                raise ValueError(f"{name}: {', '.join(unknown)} is not among {', '.join(_INVENTORIED)}")
 
 
 class LogSettings(_Section, frozen=True):

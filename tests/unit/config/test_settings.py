@@ -36,6 +36,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("agent: {virt_typ: kvm}", "virt_typ"),
         ("agent: {virt_type: xen}", "virt_type"),
         ("agent: {reserved: {VCPU: -1}}", "reserved"),
+        ("agent: {reserved: {MEMORY: 512}}", "reserved: MEMORY is not among VCPU, MEMORY_MB, DISK_GB"),
+        ("agent: {allocation_ratios: {VCPUS: 2.0}}", "allocation_ratios: VCPUS"),
         ("etcd: {endpoints: ['b:2379']}", "endpoints"),
         ("etcd: {endpoints: []}", "endpoints"),
         ("etcd: [1]", "mapping of sections"),
