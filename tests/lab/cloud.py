@@ -215,8 +215,9 @@ class Cloud:
     def await_daemons(self) -> None:
         """Wait until systemd has every daemon up again."""
         for node in self.nodes.values():
-            units = " ".join(self.units(node))
-            wait_for(f"{units} on {node.name}", partial(node.succeeds, f"systemctl is-active {units}"))
+            # With several units at once systemctl is content when one of them is active.
+            all_active = " && ".join(f"systemctl is-active --quiet {unit}" for unit in self.units(node))
+            wait_for(f"all daemons of {node.name}", partial(node.succeeds, all_active))
 
     def arm(self, point: str, action: str) -> None:
         for node in self.nodes.values():
