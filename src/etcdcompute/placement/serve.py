@@ -49,7 +49,12 @@ def serve(
         with _listen(host, port) as listener:
             store.start()
             address = listener.getsockname()
-            _LOG.info("serving placement on http://%s:%d from %s", address[0], address[1], _without_secret(graph))
+            _LOG.info(
+                "serving placement on http://%s:%d from %s",
+                address[0],
+                address[1],
+                _without_secret(graph) or "the configured etcd",
+            )
             if ready is not None:
                 ready(address[0], address[1])
             _run(app, listener, stop or threading.Event())
