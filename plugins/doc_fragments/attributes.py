@@ -13,7 +13,9 @@ class ModuleDocFragment:
 options: {}
 attributes:
   action_group:
-    description: Use C(group/etcdcompute.cloud.all) in C(module_defaults) to set the connection options once.
+    description:
+      - Use C(group/etcdcompute.cloud.all) in C(module_defaults) to set the connection options once.
+      - For that every module takes those of both services, etcd and placement, and uses the ones it needs.
     support: full
     membership:
       - etcdcompute.cloud.all

@@ -49,6 +49,11 @@ def placement_options() -> Dict[str, Any]:
     }
 
 
+def connection_options() -> Dict[str, Any]:
+    """Return the options of both services, which every module takes: an action group sets them for all modules."""
+    return dict(etcd_options(), **placement_options())
+
+
 def wait_options() -> Dict[str, Any]:
     """Return the options of the doc fragment `wait`."""
     return {"wait": {"type": "bool", "default": True}, "timeout": {"type": "int", "default": 300}}

@@ -114,6 +114,7 @@ seealso:
   - module: etcdcompute.cloud.resource_provider
 extends_documentation_fragment:
   - etcdcompute.cloud.etcd
+  - etcdcompute.cloud.placement
   - etcdcompute.cloud.wait
   - etcdcompute.cloud.attributes
   - etcdcompute.cloud.attributes.writes
@@ -243,7 +244,7 @@ from ansible_collections.etcdcompute.cloud.plugins.module_utils.instance_task im
 from ansible_collections.etcdcompute.cloud.plugins.module_utils.options import (
     check_timeout,
     connect_etcd,
-    etcd_options,
+    connection_options,
     wait_options,
 )
 
@@ -257,7 +258,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec=dict(
-            etcd_options(),
+            connection_options(),
             **wait_options(),
             name={"type": "str"},
             uuid={"type": "str"},

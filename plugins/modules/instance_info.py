@@ -33,6 +33,7 @@ seealso:
   - module: etcdcompute.cloud.instance
 extends_documentation_fragment:
   - etcdcompute.cloud.etcd
+  - etcdcompute.cloud.placement
   - etcdcompute.cloud.attributes
   - etcdcompute.cloud.attributes.reads
 """
@@ -97,7 +98,7 @@ from ansible_collections.etcdcompute.cloud.plugins.module_utils.instances import
     find,
     find_all,
 )
-from ansible_collections.etcdcompute.cloud.plugins.module_utils.options import connect_etcd, etcd_options
+from ansible_collections.etcdcompute.cloud.plugins.module_utils.options import connect_etcd, connection_options
 
 PHASES = ["pending", "assigned", "building", "running", "stopped", "deleting", "error"]
 
@@ -139,7 +140,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec=dict(
-            etcd_options(),
+            connection_options(),
             name={"type": "str"},
             uuid={"type": "str"},
             host={"type": "str"},

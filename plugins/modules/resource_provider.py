@@ -149,8 +149,7 @@ from ansible_collections.etcdcompute.cloud.plugins.module_utils.consumers import
 from ansible_collections.etcdcompute.cloud.plugins.module_utils.errors import ModuleError
 from ansible_collections.etcdcompute.cloud.plugins.module_utils.options import (
     connect_placement,
-    etcd_options,
-    placement_options,
+    connection_options,
     state_options,
 )
 from ansible_collections.etcdcompute.cloud.plugins.module_utils.provider_task import ProviderTask
@@ -160,8 +159,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec=dict(
-            etcd_options(),
-            **placement_options(),
+            connection_options(),
             **state_options(),
             name={"type": "str"},
             uuid={"type": "str"},

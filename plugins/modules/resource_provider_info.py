@@ -44,6 +44,7 @@ seealso:
   - module: etcdcompute.cloud.resource_provider
 extends_documentation_fragment:
   - etcdcompute.cloud.placement
+  - etcdcompute.cloud.etcd
   - etcdcompute.cloud.attributes
   - etcdcompute.cloud.attributes.reads
 """
@@ -127,7 +128,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.etcdcompute.cloud.plugins.module_utils.document import UUID, check_uuid
 from ansible_collections.etcdcompute.cloud.plugins.module_utils.errors import ModuleError, Refused
-from ansible_collections.etcdcompute.cloud.plugins.module_utils.options import connect_placement, placement_options
+from ansible_collections.etcdcompute.cloud.plugins.module_utils.options import connect_placement, connection_options
 from ansible_collections.etcdcompute.cloud.plugins.module_utils.placement import Placement
 from ansible_collections.etcdcompute.cloud.plugins.module_utils.provider_task import read_provider
 
@@ -193,7 +194,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec=dict(
-            placement_options(),
+            connection_options(),
             name={"type": "str"},
             uuid={"type": "str"},
             in_tree={"type": "str"},
@@ -202,6 +203,7 @@ def main() -> None:
             resources={"type": "dict"},
             details={"type": "bool", "default": True},
         ),
+        required_together=[["etcd_username", "etcd_password"]],
         supports_check_mode=True,
     )
     try:

@@ -114,3 +114,23 @@ def test_a_dead_and_a_frozen_member_are_passed_over(tmp_path: Path) -> None:
         assert "is etcd_endpoints right" in results[1]["msg"]
         listed = leader.post("/v3/kv/range", {"key": encoded(keys.instance_name("vm1"))})
         assert listed["count"] == "1"
+
+
+def test_the_action_group_sets_the_connections_of_all_modules(tmp_path: Path) -> None:
+    (nowhere,) = (f"http://127.0.0.1:{port}" for port in free_ports(1))
+    defaults = {
+        "etcd_endpoints": [nowhere],
+        "etcd_request_timeout": 1,
+        "placement_urls": [nowhere],
+        "placement_request_timeout": 1,
+    }
+    tasks = [
+        TASK,
+        {"instance_info": {}},
+        {"resource_provider": {"name": "nfs1"}},
+        {"resource_provider_info": {}},
+    ]
+    running = Playbooks(tmp_path, {}).start(*tasks, module_defaults={"group/etcdcompute.cloud.all": defaults})
+    messages = failed(running.results())
+    assert len(messages) == len(tasks)
+    assert all(f"cannot be reached ({nowhere}: " in message for message in messages)
