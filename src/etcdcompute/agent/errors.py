@@ -10,12 +10,14 @@ EtcdComputeError
 │   ├── NetworkNotFound     the libvirt network or bridge is not there
 │   ├── DomainRefused       libvirt refuses the domain or cannot start it
 │   └── DomainConflict      a domain that is not ours stands in the way
+├── AlreadyExists
+│   └── HostTaken           another machine's agent is alive under this host's uuid
 └── Unavailable
     ├── LibvirtUnavailable  libvirtd does not answer now
     └── PlacementUnavailable  placement does not answer now, or refuses this agent
 """
 
-from etcdcompute.errors import EtcdComputeError, Unavailable
+from etcdcompute.errors import AlreadyExists, EtcdComputeError, Unavailable
 
 
 class BuildError(EtcdComputeError):
@@ -70,6 +72,12 @@ class DomainConflict(BuildError):
     """A domain that this project did not make has the instance's uuid."""
 
     code = "domain_conflict"
+
+
+class HostTaken(AlreadyExists):
+    """Another machine is this host, most likely since one of them is a copy of the other."""
+
+    code = "host_taken"
 
 
 class LibvirtUnavailable(Unavailable):

@@ -21,7 +21,7 @@ from pathlib import Path
 from etcdcompute.agent.assignments import Assignments
 from etcdcompute.agent.domain_xml import HostFlavour
 from etcdcompute.agent.driver import LibvirtDriver
-from etcdcompute.agent.errors import BuildError, LibvirtUnavailable, PlacementUnavailable
+from etcdcompute.agent.errors import BuildError, HostTaken, LibvirtUnavailable, PlacementUnavailable
 from etcdcompute.agent.identity import AgentLock, StoreMemory, host_uuid
 from etcdcompute.agent.images import ImageCache
 from etcdcompute.agent.liveness import Liveness
@@ -100,6 +100,9 @@ class Agent:
         self._touched = threading.Event()
         self._resync_now = threading.Event()
         self._libvirt_seen = threading.Event()
+        # No other machine is this host: until that is known, and once it is not so, nothing is touched.
+        self._alone = threading.Event()
+        self._told_taken = ""
         self._queue: WorkQueue[str] = WorkQueue(retry_base_s=_RETRY_BASE_S, retry_limit_s=_RETRY_LIMIT_S)
         self._etcd_outage = Outage("etcd")
         self._placement_outage = Outage("placement")
@@ -165,7 +168,13 @@ class Agent:
             read_machine=lambda: read_machine(paths.root),
             read_trouble=self._trouble,
         )
-        self._liveness = Liveness(self._store, facts.uuid, ttl_s=settings.agent.alive_ttl_s, lost=self._touched)
+        self._liveness = Liveness(
+            self._store,
+            facts.uuid,
+            machine=f"{facts.name} ({facts.address})",
+            ttl_s=settings.agent.alive_ttl_s,
+            lost=self._touched,
+        )
 
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set, then let the workers finish what they are at."""
@@ -239,6 +248,9 @@ class Agent:
                 self._queue.done(uuid)
 
     def _work_on(self, uuid: str) -> None:
+        if not self._alone.is_set():
+            self._queue.retry(uuid)
+            return
         try:
             delay_s = self._reconciler.reconcile(uuid)
         except Stopped:
@@ -287,6 +299,8 @@ class Agent:
         while not self._stop.is_set():
             self._touched.clear()
             try:
+                self._liveness.check_alone()
+                self._begin_work()
                 ensure_cluster(self._store, self._memory, identity=str(uuid_module.uuid4()))
                 self._registration.register()
                 self._liveness.ensure()
@@ -299,10 +313,28 @@ class Agent:
                 wait_s = pause_s = min(pause_s * 2, _RETRY_LIMIT_S)
             except Stopped:
                 return
+            except HostTaken as error:
+                self._stand_back(error)
+                wait_s = _RETRY_LIMIT_S
+            except Conflict as error:
+                _LOG.debug("registered again: %s", error)
+                wait_s = pause_s = min(pause_s * 2, _RETRY_LIMIT_S)
             except EtcdComputeError as error:
                 self._etcd_outage.begin(error)
                 wait_s = pause_s = min(pause_s * 2, _RETRY_LIMIT_S)
             self._touched.wait(wait_s)
+
+    def _begin_work(self) -> None:
+        if not self._alone.is_set():
+            self._alone.set()
+            self._told_taken = ""
+            self._resync_now.set()
+
+    def _stand_back(self, reason: HostTaken) -> None:
+        self._alone.clear()
+        if self._told_taken != str(reason):
+            self._told_taken = str(reason)
+            _LOG.error("%s", reason)
 
     def _watch_host(self) -> None:
         """Have the host registered anew when its document changes: an operator cordons it there."""

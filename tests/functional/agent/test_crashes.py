@@ -138,6 +138,19 @@ def test_an_emptied_store_costs_nobody_a_machine(host: ComputeHost, image: Image
     assert (host.state / "instances" / instance.uuid / "disk.qcow2").exists()
 
 
+def test_a_copied_machine_does_nothing_while_the_other_lives(host: ComputeHost, image: ImageSource) -> None:
+    host.kill_agent()
+    host.store.commit([], [Write(keys.alive(host.uuid), b'{"machine": "original (192.0.2.1)"}')])
+    instance = host.create(image)
+    host.start_agent()
+    wait_until(lambda: "original (192.0.2.1), is alive as host" in host.log.read_text(), "the agent stands back")
+    assert host.domains() == {}
+    assert host.store.get(keys.instance_status(instance.uuid)) is None
+    host.remove_keys(keys.alive(host.uuid))
+    host.wait_status(instance.uuid, "running")
+    host.assert_runs_once(instance)
+
+
 def _host_message(host: ComputeHost) -> str:
     item = host.store.get(keys.host(host.uuid))
     return "" if item is None else item.value.decode()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from etcdcompute.agent.errors import DomainRefused
+from etcdcompute.agent.errors import DomainRefused, HostTaken
 from etcdcompute.agent.paths import StatePaths
 from etcdcompute.agent.registration import HostFacts
 from etcdcompute.agent.service import Agent
@@ -19,6 +19,7 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
     paths = StatePaths(tmp_path)
     paths.prepare()
     made = Agent(Settings(), paths, HostFacts(HOST, "host1", "", "x86_64", "qemu", "", frozenset()))
+    made._alone.set()
     yield made
     made._closing.close()
 
@@ -50,3 +51,19 @@ def test_an_etcd_that_is_away_is_said_once(
         agent._work_on(UUID)
     assert agent._etcd_outage.reason == "no etcd answers"
     assert sum("etcd is not available" in each.getMessage() for each in caplog.records) == 1
+
+
+def test_nothing_is_touched_while_another_machine_is_this_host(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worked: list[str] = []
+    monkeypatch.setattr(agent._reconciler, "reconcile", worked.append)
+    for _ in range(3):
+        agent._stand_back(HostTaken("another machine is this host"))
+        agent._work_on(UUID)
+    assert worked == []
+    assert [each.getMessage() for each in caplog.records] == ["another machine is this host"]
+    agent._begin_work()
+    assert agent._resync_now.is_set()
+    agent._work_on(UUID)
+    assert worked == [UUID]
