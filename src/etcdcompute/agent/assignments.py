@@ -1,17 +1,15 @@
 """What is assigned to this host, as the watch tells it."""
 
 import logging
-import re
 import threading
 from collections.abc import Callable
 
 from etcdcompute.kv.client import Client
 from etcdcompute.kv.records import DeleteEvent, PutEvent, Snapshot
 from etcdcompute.model import keys
+from etcdcompute.model.stored import is_uuid
 
 _LOG = logging.getLogger(__name__)
-# An instance's uuid names its files: a key that somebody made up must never lead outside their directory.
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Assignments:
@@ -77,7 +75,8 @@ class Assignments:
 def _uuid(key: str) -> str:
     """Return the instance that a key is about; "" where it is about none."""
     uuid = keys.last_segment(key)
-    if _UUID.fullmatch(uuid):
+    # It names the instance's files: a key that somebody made up must never lead outside their directory.
+    if is_uuid(uuid):
         return uuid
     _LOG.warning("%s: is not an assignment: the key does not end in an instance's uuid", key)
     return ""

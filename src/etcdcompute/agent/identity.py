@@ -4,7 +4,6 @@ import fcntl
 import json
 import logging
 import os
-import re
 import threading
 import uuid
 from dataclasses import dataclass, replace
@@ -14,15 +13,15 @@ from typing import Self
 
 from etcdcompute.agent.files import create_once, write_atomically
 from etcdcompute.errors import AlreadyExists, InvalidInput
+from etcdcompute.model.stored import is_uuid
 
 _LOG = logging.getLogger(__name__)
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def host_uuid(path: Path) -> str:
     """Return the host's uuid, made at the first call and the same for ever after."""
     text = create_once(path, f"{uuid.uuid4()}\n".encode()).decode("utf-8", "replace").strip()
-    if not _UUID.fullmatch(text):
+    if not is_uuid(text):
         raise InvalidInput(
             f"{path}: holds {text[:60]!r} where this host's uuid should be: restore it (`etcdcompute host show` has "
             "it), or, if no instance is assigned to this host, remove the file to register it anew"

@@ -12,15 +12,13 @@
 qemu does not run as root: directories can be passed through by all, disks are given to qemu's user by libvirt.
 """
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from etcdcompute.agent.files import remove_parts, sync_directory, write_atomically
 from etcdcompute.model import ImageSource
-
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+from etcdcompute.model.stored import is_uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ class StatePaths:
 
     def instance_uuids(self) -> frozenset[str]:
         """The instances that have a directory."""
-        return frozenset(path.name for path in self.instances.iterdir() if _UUID.fullmatch(path.name))
+        return frozenset(path.name for path in self.instances.iterdir() if is_uuid(path.name))
 
     def prepare(self) -> None:
         """Make the directories; remove what an interrupted agent left in the making."""

@@ -18,6 +18,7 @@ from etcdcompute.agent.steps import Steps, View
 from etcdcompute.kv.client import Client
 from etcdcompute.kv.records import Item
 from etcdcompute.model import Address, Assignment, DocumentError, Instance, InstanceStatus, Phase, PowerState, keys
+from etcdcompute.model.stored import parse_instance
 
 _LOG = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class Reconciler:
         if item is None:
             return self._without_document(uuid)
         try:
-            instance = _parse(uuid, item)
+            instance = parse_instance(uuid, item.value)
         except DocumentError as error:
             self._unreadable(uuid, error)
             return None
@@ -302,13 +303,6 @@ class Reconciler:
         self._status.forget(uuid)
         with self._lock:
             self._memories.pop(uuid, None)
-
-
-def _parse(uuid: str, item: Item) -> Instance:
-    instance = Instance.from_json(item.value)
-    if instance.uuid != uuid:
-        raise DocumentError(f"instance: {item.key} holds a document with the uuid {instance.uuid}")
-    return instance
 
 
 def _observed(status: InstanceStatus | None) -> int:
