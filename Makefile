@@ -17,7 +17,7 @@ help:  ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 ##@ the lab
-lab: lab-possible $(VENV)/.installed guest-image  ## Three nodes, the whole stack on them, one VM; again: no change
+lab: lab-possible $(VENV)/.installed lab-image  ## Three nodes, the whole stack on them, one VM; again: no change
 	@tools/packages lab
 	@$(LAB) up --name $(LAB_NAME) --bind "$(CURDIR)/.cache/guest:/srv/images"
 	@$(BIN)/ansible-playbook $(INVENTORY) playbooks/site.yml
@@ -32,6 +32,10 @@ lab-destroy:  ## Leave nothing of the lab behind (the caches in .cache stay)
 # What nothing can mend is said before minutes are spent on the rest: no root, no disk, no memory.
 lab-possible:
 	@[ -e .lab/$(LAB_NAME)/state.json ] || ! command -v $(PYTHON) >/dev/null || $(LAB) check --but-programs
+
+# A lab that is there keeps its image: a newer one, which an update of apt's index makes, is another one to its instances.
+lab-image: $(VENV)/.installed
+	@{ [ -e .lab/$(LAB_NAME)/state.json ] && [ -e $(GUEST_IMAGE) ]; } || $(MAKE) --no-print-directory guest-image
 
 guest-image: $(VENV)/.installed  ## Build the small guest image from Debian's packages
 	@tools/packages guest
@@ -76,4 +80,6 @@ clean:  ## Remove all labs, the virtual environment and all caches
 	@if [ -e .lab ] || [ -e .cache/lab ]; then $(LAB) clean; fi
 	rm -rf $(VENV) .cache .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 
-.PHONY: help lab lab-possible lab-destroy guest-image test lint unit functional sanity molecule bench clean
+# The parts of a test share one machine.
+.NOTPARALLEL:
+.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional sanity molecule bench clean

@@ -78,7 +78,10 @@ def fetch(packages: Iterable[Package], pool: Path, *, progress: Callable[[str], 
         # apt drops its privileges to a user that cannot write here; what it fetches is verified all the same.
         options = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
         wanted = [f"{package.name}={package.version}" for package in absent]
-        _run(["apt-get", "download", "-q", *options, *wanted], cwd=pool)
+        try:
+            _run(["apt-get", "download", "-q", *options, *wanted], cwd=pool)
+        except GuestError as error:
+            raise GuestError(f"{error}; if apt's index is old, `apt-get update` as root renews it") from error
     for package in absent:
         if not _is_fetched(pool, package):
             raise GuestError(f"{_archive(pool, package)} differs from apt's index: delete it and try again")
