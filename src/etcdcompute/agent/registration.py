@@ -137,7 +137,7 @@ class Registration:
     def _update_provider(self, *, disabled: bool) -> None:
         facts = self._facts
         placement = self._placement
-        placement.ensure_resource_provider(facts.uuid, facts.name)
+        placement.ensure_resource_provider(facts.uuid, facts.name, keep_parent=True)
         failpoint("agent.provider_created")
         own = compute_inventories(
             self._read_machine(),

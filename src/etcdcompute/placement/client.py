@@ -203,8 +203,13 @@ class PlacementClient:
 
     # Providers
 
-    def ensure_resource_provider(self, uuid: str, name: str, parent_uuid: str | None = None) -> ResourceProvider:
-        """Return the provider, created, renamed or moved below `parent_uuid` if it is not as asked for."""
+    def ensure_resource_provider(
+        self, uuid: str, name: str, parent_uuid: str | None = None, *, keep_parent: bool = False
+    ) -> ResourceProvider:
+        """Return the provider, created, renamed or moved below `parent_uuid` if it is not as asked for.
+
+        With `keep_parent` one that exists stays where somebody put it.
+        """
         wanted = {"name": name, "parent_provider_uuid": parent_uuid}
         try:
             provider = self.get_resource_provider(uuid)
@@ -218,7 +223,9 @@ class PlacementClient:
                     provider = self.get_resource_provider(uuid)
                 except NotFound:
                     raise _name_taken(error, name) from error
-        if provider.name == name and provider.parent_uuid == parent_uuid:
+        if keep_parent:
+            wanted["parent_provider_uuid"] = provider.parent_uuid
+        if provider.name == name and provider.parent_uuid == wanted["parent_provider_uuid"]:
             return provider
         try:
             return _provider(self._send("PUT", f"/resource_providers/{uuid}", wanted).body)

@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -146,3 +147,11 @@ def test_a_cordoned_host_keeps_new_instances_away(host: ComputeHost) -> None:
     cordoned = msgspec.structs.replace(document, cordoned=True)
     host.store.commit([], [Write(keys.host(host.uuid), cordoned.to_json())])
     wait_until(lambda: "COMPUTE_STATUS_DISABLED" in host.placement.get_traits(host.uuid).traits, "the host is disabled")
+
+
+def test_a_host_stays_where_an_operator_put_it_in_the_tree(host: ComputeHost, image: ImageSource) -> None:
+    rack = host.placement.ensure_resource_provider(str(uuid.uuid4()), "rack1")
+    host.placement.ensure_resource_provider(host.uuid, "host1-moved", rack.uuid)
+    wait_until(lambda: host.placement.get_resource_provider(host.uuid).name == "host1", "the agent has its name back")
+    assert host.placement.get_resource_provider(host.uuid).parent_uuid == rack.uuid
+    host.wait_status(host.create(image).uuid, "running")
