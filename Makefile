@@ -73,7 +73,7 @@ $(VENV)/.installed: pyproject.toml tools/packages
 	@tools/packages python
 	@echo "making the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable '.[agent,dev]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
+	@$(BIN)/pip install --disable-pip-version-check --use-pep517 --progress-bar off --editable '.[agent,dev]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
 	@touch $@
 
 clean:  ## Remove all labs, the virtual environment and all caches

@@ -158,7 +158,8 @@ def gather_dependencies(requirements: list[str], target: Target, cache: Path, co
         limits = [f"--constraint={folder / 'constraints.txt'}"]
     for text in requirements:
         if canonicalize_name(Requirement(text).name) in SOURCE_ONLY:
-            pip("wheel", "--no-deps", *limits, f"--wheel-dir={out}", text)
+            # Debian 12's pip would otherwise build with setup.py in its own environment, which has no `wheel`.
+            pip("wheel", "--use-pep517", "--no-deps", *limits, f"--wheel-dir={out}", text)
     wanted = ["pip", *requirements]
     while True:
         pip("download", *target.options(), *limits, f"--find-links={out}", f"--dest={out}", *wanted)
