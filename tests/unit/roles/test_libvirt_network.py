@@ -21,6 +21,8 @@ def test_a_network_that_overlaps_one_of_the_hosts_is_refused(tmp_path: Path) -> 
         "neighbour": a_host("10.9.3.1", "255.255.255.0", libvirt_network_gateway="10.9.0.1",
                             libvirt_network_netmask="255.255.252.0"),
         "secondary": second,
+        "prefix": a_host("10.0.0.5", "255.255.255.0", libvirt_network_netmask="24"),
+        "typo": a_host("10.0.0.5", "255.255.255.0", libvirt_network_gateway="192.168.2221.1"),
     }  # fmt: skip
     accepted = {
         "apart": a_host("192.168.222.7", "255.255.255.0"),
@@ -45,5 +47,8 @@ def test_a_network_that_overlaps_one_of_the_hosts_is_refused(tmp_path: Path) -> 
     ]
     outcomes = run_play(tmp_path, refused | accepted, tasks, "ok")
     assert {name for name, outcome in outcomes.items() if outcome == "ok"} == set(accepted)
+    assert outcomes["typo"].startswith("typo: 192.168.2221.1 in libvirt_network_gateway,")
+    assert outcomes["prefix"].startswith("prefix: 24 in ")
+    refused = {name: case for name, case in refused.items() if name not in ("typo", "prefix")}
     assert all("is itself in the network" in outcomes[name] for name in refused)
     assert "by br_lan 192.168.0.7/255.255.0.0: choose" in outcomes["around"]
