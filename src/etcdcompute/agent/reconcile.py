@@ -88,6 +88,8 @@ class Reconciler:
         if uuid not in self._assignments.uuids():
             self._forget(uuid)
             return self._orphans.settle(uuid)
+        # Not what was written last: of a document that does not parse the scheduler writes, too.
+        self._status.forget(uuid)
         item = self._store.get(keys.instance(uuid))
         if item is None:
             return self._without_document(uuid)

@@ -272,6 +272,17 @@ def test_an_unreadable_document_is_told_and_nothing_is_done(world: World, docume
     assert world.hypervisor.calls == []
 
 
+def test_a_document_that_was_broken_for_a_moment_leaves_no_error_behind(world: World) -> None:
+    world.put(make_instance(networks=()))
+    world.reconcile()
+    running = world.status
+    # Between two looks of the agent it broke, the scheduler said so, and it was repaired.
+    invalid = msgspec.structs.replace(running, phase=Phase.ERROR, code="invalid_document", message="instance: …")
+    world.store.put(keys.instance_status(UUID), invalid.to_json())
+    assert world.reconcile() is None
+    assert (world.status.phase, world.status.code, world.status.message) == (Phase.RUNNING, "", "")
+
+
 def test_a_document_that_is_gone_costs_nobody_a_machine(world: World) -> None:
     world.put(make_instance())
     world.reconcile()
