@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from etcdcompute.agent.assignments import Assignments
 from etcdcompute.agent.domain_xml import mac_address
-from etcdcompute.agent.errors import BuildError
+from etcdcompute.agent.errors import BuildError, PlacementUnavailable
 from etcdcompute.agent.hypervisor import DomainState, Hypervisor
 from etcdcompute.agent.images import ImageCache
 from etcdcompute.agent.orphans import Orphans
@@ -259,14 +259,18 @@ class Reconciler:
         began = self._clock()
         uuid = instance.uuid
         self._images.withdraw(uuid)
-        self._status.write(uuid, Report(Phase.DELETING, _observed(self._status.current(uuid))))
+        status = self._status.current(uuid)
+        if status is None or status.phase is not Phase.DELETING:
+            self._status.write(uuid, Report(Phase.DELETING, _observed(status)))
         try:
             self._steps.remove_locally(uuid)
-        except BuildError as error:
+            self._steps.release_allocation(uuid)
+        except (BuildError, PlacementUnavailable) as error:
             report = Report(Phase.DELETING, instance.generation, code=error.code, message=str(error))
             self._status.write(uuid, report)
-            return _BUILD_RETRY_FIRST_S
-        self._steps.release_allocation(uuid)
+            if isinstance(error, BuildError):
+                return _BUILD_RETRY_FIRST_S
+            raise
         self._steps.remove_keys(instance, item)
         self._forget(uuid)
         _LOG.info("instance %s (%s): deleted in %.3f s", instance.name, uuid, self._clock() - began)

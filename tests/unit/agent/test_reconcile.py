@@ -8,13 +8,14 @@ import pytest
 
 from etcdcompute.agent import steps as steps_module
 from etcdcompute.agent.domain_xml import HostFlavour, mac_address
-from etcdcompute.agent.errors import DomainRefused
+from etcdcompute.agent.errors import DomainRefused, PlacementUnavailable
 from etcdcompute.agent.hypervisor import CardAddress, Domain, DomainState
 from etcdcompute.agent.outage import Outage
 from etcdcompute.agent.paths import StatePaths
 from etcdcompute.agent.reconcile import Reconciler
 from etcdcompute.agent.status import StatusWriter
 from etcdcompute.agent.steps import Host, Steps
+from etcdcompute.errors import Unavailable
 from etcdcompute.model import Assignment, Instance, InstanceStatus, Phase, PowerState, keys
 from tests.unit.agent.fakes import (
     FakeAssignments,
@@ -258,6 +259,27 @@ def test_deleted_leaves_nothing_and_keeps_a_name_that_is_anothers(world: World) 
     assert world.hypervisor.known == {}
     assert not world.paths.instance(UUID).directory.exists()
     assert world.images.withdrawn
+
+
+def test_what_keeps_a_deletion_from_its_end_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_consumer: str) -> None:
+        raise Unavailable("placement at http://192.0.2.1:8778 cannot be reached")
+
+    instance = world.put(make_instance(networks=()))
+    world.reconcile()
+    world.put(msgspec.structs.replace(instance, generation=2, deleted=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(world.placement, "release", fail)
+        commits = []
+        for _ in range(3):
+            with pytest.raises(PlacementUnavailable):
+                world.reconcile()
+            commits.append(world.store.commits)
+            assert (world.status.phase, world.status.code) == (Phase.DELETING, "placement_unavailable")
+            assert "192.0.2.1" in world.status.message
+    assert commits[0] == commits[-1]
+    assert world.reconcile() is None
+    assert world.store.items == {}
 
 
 @pytest.mark.parametrize(
