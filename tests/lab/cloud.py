@@ -102,7 +102,7 @@ class Cloud:
         self.controllers = [self.nodes[name] for name in inventory["children"]["controllers"]["hosts"]]
         self.computes = [self.nodes[name] for name in inventory["children"]["computes"]["hosts"]]
         self.public_key = Path(f"{key}.pub").read_text().strip()
-        self.token = (self.directory / "credentials" / "placement_token").read_text().strip()
+        self.token = (self.directory / ".credentials" / "placement_token").read_text().strip()
         self.endpoints = [f"http://{node.address}:2379" for node in self.controllers]
         self.placement_urls = [f"http://{node.address}:8778" for node in self.controllers]
         self.kv = Client(self.endpoints, request_timeout_s=20)

@@ -1,6 +1,9 @@
 """Every variable of the roles is described, with one default, wherever a user may look it up."""
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +98,18 @@ def test_what_roles_and_daemons_both_have_as_defaults_agrees() -> None:
     assert compute["compute_state_dir"] == agent.state_dir
     assert compute["compute_virt_type"] == agent.virt_type
     assert defaults_of("scheduler")["scheduler_leader_ttl_s"] == scheduler.leader_ttl_s
+
+
+def test_the_token_beside_the_inventory_is_not_taken_for_a_host(tmp_path: Path) -> None:
+    folder = tmp_path / "mycloud"
+    shutil.copytree(EXAMPLE.parents[1], folder, ignore=shutil.ignore_patterns(".*"))
+    variables = yaml.safe_load((ROOT / "roles" / "stack" / "vars" / "main.yml").read_text())
+    token = Path(variables["_stack_token_file"].replace("{{ inventory_dir }}", str(folder)))
+    token.parent.mkdir()
+    token.write_text("aSecretToken\n")
+    command = [str(Path(sys.executable).parent / "ansible"), "-i", str(folder), "all", "--list-hosts"]
+    listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert listed.stdout.split() == ["hosts", "(4):", "node1", "node2", "node3", "node4"]
 
 
 def test_the_playbook_of_instances_passes_every_option_of_the_module_on() -> None:
