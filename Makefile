@@ -55,7 +55,7 @@ unit: $(VENV)/.installed  ## Fast tests without servers
 	@$(BIN)/pytest -q -n auto tests/unit
 
 functional: $(VENV)/.installed  ## Tests with a real etcd, placement, libvirt and guest on this machine
-	@tools/packages functional
+	@tools/packages functional lab
 	@$(BIN)/pytest -q tests/functional
 
 sanity: $(VENV)/.installed  ## ansible-test sanity on a staged copy of the collection

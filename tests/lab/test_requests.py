@@ -97,3 +97,15 @@ def test_a_document_that_does_not_parse_is_reported_and_harms_nobody(
     instances.delete(instance)
     instances.await_gone(instance)
     wait_for("the broken one's domain to go", lambda: instance.uuid not in cloud.running_domains())
+
+
+def test_an_instance_on_a_bridge_of_the_host_reports_its_address(cloud: Cloud, instances: Instances) -> None:
+    # The network's own bridge serves: to the instance it is a bridge that exists, with a DHCP server behind it.
+    instance = instances.create_running(networks=[{"bridge": "virbr0"}], ssh_keys=[cloud.public_key])
+    address = instances.await_address(instance)
+    node = instances.node(instance)
+
+    def answers() -> bool:
+        return node.run_in_guest(address, "hostname").stdout.strip() == instance.name
+
+    wait_for("the guest to answer under its own name", answers, 300)

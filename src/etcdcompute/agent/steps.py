@@ -65,12 +65,7 @@ class Steps:
 
     def look(self, instance: Instance) -> View:
         """Look at an instance that shall be here; DomainConflict where somebody else's domain has its uuid."""
-        domain = self._hypervisor.domain(instance.uuid)
-        if domain is not None and not domain.ours:
-            raise DomainConflict(
-                f"domain {domain.name!r} on this host has the instance's uuid and was not made by this project: "
-                "undefine it, or delete the instance"
-            )
+        domain = self._find_own_domain(instance.uuid)
         paths = self._paths.instance(instance.uuid)
         state = DomainState.ABSENT if domain is None else domain.state
         definition = None
@@ -88,9 +83,13 @@ class Steps:
 
     def remove_locally(self, uuid: str) -> bool:
         """Undo all there is of an instance on this host; return whether there was anything."""
-        domain = self._hypervisor.domain(uuid)
-        state = domain.state if domain is not None and domain.ours else DomainState.ABSENT
         paths = self._paths.instance(uuid)
+        if paths.directory.exists():
+            # A domain that lost our mark (`virsh edit`) still runs on the disk that would be removed.
+            domain = self._find_own_domain(uuid)
+        else:
+            domain = self._hypervisor.domain(uuid)
+        state = domain.state if domain is not None and domain.ours else DomainState.ABSENT
         observed = Observed(
             image=False, disk=False, seed=False, files=paths.directory.exists(), domain=state, domain_current=False
         )
@@ -199,6 +198,16 @@ class Steps:
         if isinstance(self._store.commit(compares, operations), Rejected):
             raise Conflict(f"instance {instance.uuid} changed while its keys were to be removed")
         failpoint(f"agent.{Step.KEYS_REMOVED}")
+
+    def _find_own_domain(self, uuid: str) -> Domain | None:
+        """Return the instance's domain; DomainConflict where the uuid's domain does not carry our mark."""
+        domain = self._hypervisor.domain(uuid)
+        if domain is not None and not domain.ours:
+            raise DomainConflict(
+                f"domain {domain.name!r} on this host has the instance's uuid and does not carry this project's mark: "
+                "undefine it (virsh undefine), then this goes on by itself"
+            )
+        return domain
 
     def _define(self, instance: Instance, domain: Domain | None, paths: InstancePaths) -> DomainDefinition:
         if domain is not None:

@@ -1,5 +1,6 @@
 """What the agent decides over time: pauses, retries, what it tells the user."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -238,6 +239,20 @@ def test_somebody_elses_domain_is_never_touched(world: World) -> None:
     assert world.hypervisor.calls == []
     assert world.hypervisor.known[UUID].name == "theirs"
     assert world.store.items == {}
+
+
+def test_a_domain_that_lost_our_mark_keeps_its_disk(world: World) -> None:
+    instance = world.put(make_instance())
+    world.reconcile()
+    known = world.hypervisor.known
+    known[UUID] = replace(known[UUID], digest="")
+    disk = world.paths.instance(UUID).disk
+    world.put(msgspec.structs.replace(instance, generation=2, deleted=True))
+    world.reconcile()
+    assert disk.exists()
+    assert world.status.phase is Phase.DELETING
+    assert "virsh undefine" in world.status.message
+    assert keys.instance(UUID) in world.store.items
 
 
 def test_a_name_that_is_taken_on_the_host_gives_way(world: World) -> None:
