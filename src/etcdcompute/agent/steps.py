@@ -65,7 +65,9 @@ class Steps:
 
     def look(self, instance: Instance) -> View:
         """Look at an instance that shall be here; DomainConflict where somebody else's domain has its uuid."""
-        domain = self._find_own_domain(instance.uuid)
+        domain = self._hypervisor.domain(instance.uuid)
+        if domain is not None and not domain.ours:
+            raise _unmarked(domain)
         paths = self._paths.instance(instance.uuid)
         state = DomainState.ABSENT if domain is None else domain.state
         definition = None
@@ -83,12 +85,11 @@ class Steps:
 
     def remove_locally(self, uuid: str) -> bool:
         """Undo all there is of an instance on this host; return whether there was anything."""
+        domain = self._hypervisor.domain(uuid)
         paths = self._paths.instance(uuid)
-        if paths.directory.exists():
-            # A domain that lost our mark (`virsh edit`) still runs on the disk that would be removed.
-            domain = self._find_own_domain(uuid)
-        else:
-            domain = self._hypervisor.domain(uuid)
+        if domain is not None and not domain.ours and paths.directory.exists():
+            # It may be ours without its mark (`virsh edit`), running on the disk that would be removed.
+            raise _unmarked(domain)
         state = domain.state if domain is not None and domain.ours else DomainState.ABSENT
         observed = Observed(
             image=False, disk=False, seed=False, files=paths.directory.exists(), domain=state, domain_current=False
@@ -199,16 +200,6 @@ class Steps:
             raise Conflict(f"instance {instance.uuid} changed while its keys were to be removed")
         failpoint(f"agent.{Step.KEYS_REMOVED}")
 
-    def _find_own_domain(self, uuid: str) -> Domain | None:
-        """Return the instance's domain; DomainConflict where the uuid's domain does not carry our mark."""
-        domain = self._hypervisor.domain(uuid)
-        if domain is not None and not domain.ours:
-            raise DomainConflict(
-                f"domain {domain.name!r} on this host has the instance's uuid and does not carry this project's mark: "
-                "undefine it (virsh undefine), then this goes on by itself"
-            )
-        return domain
-
     def _define(self, instance: Instance, domain: Domain | None, paths: InstancePaths) -> DomainDefinition:
         if domain is not None:
             name = domain.name
@@ -218,6 +209,13 @@ class Steps:
             name = instance.name if owner in (None, instance.uuid) else f"instance-{instance.uuid}"
         files = DomainFiles(paths.disk, paths.seed, paths.console_log)
         return define_domain(instance, name=name, flavour=self._host.flavour, files=files)
+
+
+def _unmarked(domain: Domain) -> DomainConflict:
+    return DomainConflict(
+        f"domain {domain.name!r} on this host has the instance's uuid and does not carry this project's mark: "
+        "undefine it (virsh undefine), then this goes on by itself"
+    )
 
 
 def _missing_bridge(instance: Instance, error: DomainRefused) -> NetworkNotFound | None:
