@@ -29,12 +29,13 @@ def run_lab(*arguments: str) -> None:
 
 
 def processes() -> set[str]:
-    """Return the command lines of all processes that have to do with a container of this lab."""
+    """Return the command lines of all processes that have to do with a container of this checkout's lab."""
+    folder = str(PROJECT / ".lab" / NAME)
     found = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if NAME in line:
+            if folder in line:
                 found.add(line)
     return found
 
