@@ -56,7 +56,8 @@ unit: $(VENV)/.installed  ## Fast tests without servers
 
 functional: $(VENV)/.installed  ## Tests with a real etcd, placement, libvirt and guest on this machine
 	@tools/packages functional lab
-	@$(BIN)/pytest -q tests/functional
+	@# Each etcd takes 64 MB for its log; /tmp may be in memory.
+	@PYTEST_DEBUG_TEMPROOT=/var/tmp $(BIN)/pytest -q tests/functional
 
 sanity: $(VENV)/.installed  ## ansible-test sanity on a staged copy of the collection
 	@tools/sanity

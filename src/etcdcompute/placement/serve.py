@@ -13,7 +13,7 @@ import uvicorn
 
 from etcdcompute.errors import InvalidInput, Unavailable
 from etcdcompute.kv.client import Client, Credentials
-from etcdcompute.placement.api.app import PlacementApp
+from etcdcompute.placement.api.app import MAX_QUERY_BYTES, PlacementApp
 from etcdcompute.placement.graph.embedded import EmbeddedStore
 from etcdcompute.placement.graph.etcd import EtcdJournal
 from etcdcompute.placement.graph.journal import Journal, MemoryJournal
@@ -158,6 +158,9 @@ def _run(app: PlacementApp, listener: socket.socket, stop: threading.Event) -> N
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=75,
+        # Its default, 16 KiB, refuses a longer query or lets it pass, as the segments happen to arrive.
+        http="h11",
+        h11_max_incomplete_event_size=4 * MAX_QUERY_BYTES,
     )
     server = uvicorn.Server(config)
 

@@ -1,6 +1,7 @@
 """The API over real HTTP, on a graph in memory and on one in etcd: nothing may differ."""
 
 import json
+import socket
 import uuid
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -19,6 +20,7 @@ class Http:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self.address = url.removeprefix("http://")
         self._pool = urllib3.PoolManager(retries=False)
 
     def __call__(
@@ -130,6 +132,17 @@ def test_routes_and_methods_that_are_not_there(http: Http) -> None:
     old = http.refused(404, "GET", f"/resource_providers/{uuid.uuid4()}", version=22)
     assert "code" not in old
     assert http.refused(404, "GET", f"/resource_providers/{uuid.uuid4()}")["code"] == "placement.undefined_code"
+
+
+def test_a_long_query_is_taken_in_however_small_pieces_it_comes(http: Http) -> None:
+    host, _, port = http.address.partition(":")
+    head = f"GET /resource_providers?name={'x' * 100} HTTP/1.1\r\nhost: {http.address}\r\nx-padding: {'y' * 20_000}\r\n"
+    request = f"{head}connection: close\r\n\r\n".encode()
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(request), 500):
+            connection.sendall(request[start : start + 500])
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
 
 
 def test_bad_bodies_and_queries_say_what_is_wrong(http: Http) -> None:
