@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -22,19 +21,14 @@ from etcdcompute.model.clock import timestamp
 from etcdcompute.placement.client import PlacementClient
 from tests.functional.agent.libvirt_server import LibvirtServer
 from tests.functional.etcd_server import EtcdServer
+from tests.functional.waiting import eventually
 
 WAIT_S = 60.0
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = WAIT_S) -> Any:
-    """Wait until `condition` is true and return its value; for what gives no event."""
-    until = time.monotonic() + timeout_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < until, f"not within {timeout_s} s: {what}"
-        time.sleep(0.05)
+    """Wait until `condition` is true and return its value."""
+    return eventually(condition, what, timeout_s)
 
 
 class ComputeHost:

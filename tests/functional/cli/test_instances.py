@@ -11,7 +11,8 @@ import yaml
 from etcdcompute.kv.records import Remove
 from etcdcompute.model import Address, Phase, PowerState, keys
 from etcdcompute.operations import create_instance
-from tests.functional.scheduler.cloud import Cloud, eventually, new_instance
+from tests.functional.scheduler.cloud import Cloud, new_instance
+from tests.functional.waiting import eventually
 
 OPTIONS = ("--image", "/x.qcow2", "--sha256", "0" * 64, "--vcpus", "1", "--memory", "256", "--disk", "1")
 

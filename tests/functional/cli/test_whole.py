@@ -11,7 +11,8 @@ from etcdcompute.model import keys
 from tests.functional.agent.guests import write_guest
 from tests.functional.agent.host import ComputeHost
 from tests.functional.agent.libvirt_server import LibvirtServer
-from tests.functional.scheduler.cloud import Cloud, eventually
+from tests.functional.scheduler.cloud import Cloud
+from tests.functional.waiting import eventually
 
 
 @pytest.fixture(scope="module")

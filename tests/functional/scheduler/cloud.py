@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from etcdcompute.errors import EtcdComputeError
 from etcdcompute.kv.client import Client
@@ -27,20 +26,7 @@ from etcdcompute.model import (
 from etcdcompute.model.clock import timestamp
 from etcdcompute.placement.client import Inventory, PlacementClient
 from tests.functional.etcd_server import EtcdServer, free_ports
-
-TIMEOUT_S = 20.0
-T = TypeVar("T")
-
-
-def eventually(probe: Callable[[], T | None], what: str, timeout_s: float = TIMEOUT_S) -> T:
-    """Return the probe's first true answer."""
-    until = time.monotonic() + timeout_s
-    while True:
-        answer = probe()
-        if answer:
-            return answer
-        assert time.monotonic() < until, f"not in {timeout_s} s: {what}"
-        time.sleep(0.02)
+from tests.functional.waiting import TIMEOUT_S, eventually
 
 
 class Daemon:

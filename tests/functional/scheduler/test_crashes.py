@@ -13,7 +13,8 @@ from etcdcompute.model.clock import timestamp
 from etcdcompute.operations import create_instance, delete_instance, set_power_state
 from etcdcompute.scheduler.reconcile import Outcome, Reconciler
 from etcdcompute.scheduler.view import View
-from tests.functional.scheduler.cloud import Cloud, eventually, new_instance
+from tests.functional.scheduler.cloud import Cloud, new_instance
+from tests.functional.waiting import eventually
 
 
 @pytest.mark.parametrize("point", ["pending_written", "claimed", "assigned"])

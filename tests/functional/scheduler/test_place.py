@@ -10,7 +10,8 @@ import msgspec
 from etcdcompute.kv.records import PutEvent
 from etcdcompute.model import Host, Phase, PowerState, keys
 from etcdcompute.operations import create_instance, delete_instance, set_cordoned, set_power_state
-from tests.functional.scheduler.cloud import Cloud, eventually, new_instance
+from tests.functional.scheduler.cloud import Cloud, new_instance
+from tests.functional.waiting import eventually
 
 
 def test_an_instance_is_claimed_and_assigned_and_the_status_says_so(cloud: Cloud) -> None:
