@@ -46,6 +46,16 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise DocumentError(f"{cls.kind}: JSON is nested too deeply") from None
 
     @classmethod
+    def from_json_or_none(cls, data: bytes | None) -> Self | None:
+        """Parse stored bytes; None where there are none or they do not parse. For what is rewritten, never obeyed."""
+        if data is None:
+            return None
+        try:
+            return cls.from_json(data)
+        except DocumentError:
+            return None
+
+    @classmethod
     def from_mapping(cls, data: object) -> Self:
         """Convert a parsed YAML or JSON mapping; DocumentError says what is wrong and where."""
         try:

@@ -70,7 +70,8 @@ def list_instances(store: Client) -> tuple[InstanceRow, ...]:
     alive = {keys.last_segment(item.key) for item in store.read_prefix(keys.ALIVE).items}
     rows = []
     for item in items:
-        status = _read_status(statuses.get(keys.instance_status(keys.instance_id(item.key))))
+        stored = statuses.get(keys.instance_status(keys.instance_id(item.key)))
+        status = InstanceStatus.from_json_or_none(stored.value if stored else None)
         host_alive = status.host_uuid in alive if status and status.host_uuid else None
         rows.append(_row(item, status, host_alive))
     return tuple(sorted(rows, key=lambda row: row.name))
@@ -81,7 +82,8 @@ def find_instance(store: Client, reference: str) -> InstanceRow:
     item = _fetch(store, reference)
     if item is None:
         raise NotFound(f"there is no instance {reference!r}")
-    status = _read_status(store.get(keys.instance_status(keys.instance_id(item.key))))
+    stored = store.get(keys.instance_status(keys.instance_id(item.key)))
+    status = InstanceStatus.from_json_or_none(stored.value if stored else None)
     host_alive = store.get(keys.alive(status.host_uuid)) is not None if status and status.host_uuid else None
     return _row(item, status, host_alive)
 
@@ -173,15 +175,6 @@ def _row(item: Item, status: InstanceStatus | None, host_alive: bool | None) -> 
         return InstanceRow(key, parse_instance(key, item.value), None, status, host_alive)
     except DocumentError as error:
         return InstanceRow(key, None, str(error), status, host_alive)
-
-
-def _read_status(item: Item | None) -> InstanceStatus | None:
-    if item is None:
-        return None
-    try:
-        return InstanceStatus.from_json(item.value)
-    except DocumentError:
-        return None
 
 
 def _make_name_free(store: Client, instance: Instance) -> Compare:

@@ -7,7 +7,7 @@ import msgspec
 
 from etcdcompute.kv.client import Client
 from etcdcompute.kv.records import Item
-from etcdcompute.model import Assignment, Document, DocumentError, ImageSource, Instance, InstanceStatus, keys
+from etcdcompute.model import Assignment, ImageSource, Instance, InstanceStatus, keys
 from etcdcompute.model.clock import timestamp
 
 
@@ -45,17 +45,14 @@ def _find_generation(store: Client, uuid: str, broken: Item) -> int:
     known = [0]
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         known.append(msgspec.json.decode(broken.value, type=_Generation).generation)
-    status = _parse(InstanceStatus, store.get(keys.instance_status(uuid)))
-    if isinstance(status, InstanceStatus):
+    status = InstanceStatus.from_json_or_none(_value(store.get(keys.instance_status(uuid))))
+    if status is not None:
         known.append(status.observed_generation)
-        assignment = _parse(Assignment, store.get(keys.assignment(status.host_uuid, uuid)))
-        if isinstance(assignment, Assignment):
+        assignment = Assignment.from_json_or_none(_value(store.get(keys.assignment(status.host_uuid, uuid))))
+        if assignment is not None:
             known.append(assignment.generation)
     return max(known)
 
 
-def _parse(kind: type[Document], item: Item | None) -> Document | None:
-    try:
-        return kind.from_json(item.value) if item else None
-    except DocumentError:
-        return None
+def _value(item: Item | None) -> bytes | None:
+    return item.value if item else None

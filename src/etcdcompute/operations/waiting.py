@@ -8,7 +8,7 @@ from etcdcompute.deadline import Deadline
 from etcdcompute.errors import EtcdComputeError, NotFound
 from etcdcompute.kv.client import Client
 from etcdcompute.kv.records import DeleteEvent, Item, PutEvent, Snapshot, WatchEvent
-from etcdcompute.model import DocumentError, Instance, InstanceStatus, Phase, PowerState, keys
+from etcdcompute.model import Instance, InstanceStatus, Phase, PowerState, keys
 
 Progress = Callable[[InstanceStatus], None]
 
@@ -44,7 +44,7 @@ def wait_until_settled(
                 if last is None:
                     continue  # nobody has looked at it yet
                 raise NotFound(f"instance {instance.name} was deleted meanwhile")
-            status = _parse(item)
+            status = InstanceStatus.from_json_or_none(item.value)
             if status is None:
                 continue
             if last is None or (status.phase, status.message) != (last.phase, last.message):
@@ -62,7 +62,7 @@ def wait_until_gone(store: Client, key: str, *, name: str, timeout_s: float) -> 
             if item is None:
                 return
     item = store.get(keys.instance_status(key))
-    status = _parse(item) if item else None
+    status = InstanceStatus.from_json_or_none(item.value if item else None)
     raise TimedOut(f"instance {name} is not gone after {timeout_s:g} s: {_describe(store, status)}")
 
 
@@ -117,10 +117,3 @@ def _describe(store: Client, status: InstanceStatus | None) -> str:
     if status.host_uuid and store.get(keys.alive(status.host_uuid)) is None:
         where += ", which is down"
     return f"{status.phase}{where}" + (f", {status.message}" if status.message else "")
-
-
-def _parse(item: Item) -> InstanceStatus | None:
-    try:
-        return InstanceStatus.from_json(item.value)
-    except DocumentError:
-        return None

@@ -6,7 +6,7 @@ import msgspec
 
 from etcdcompute.kv.client import Client
 from etcdcompute.kv.records import Compare, Comparison, Item
-from etcdcompute.model import DocumentError, InstanceStatus, Phase, keys
+from etcdcompute.model import InstanceStatus, Phase, keys
 from etcdcompute.model.clock import timestamp
 from etcdcompute.model.stored import NIL_UUID, is_uuid
 
@@ -24,10 +24,7 @@ class StoredStatus:
         """Read what etcd holds for the instance `name`."""
         if item is None:
             return cls(name)
-        try:
-            return cls(name, item.mod_revision, InstanceStatus.from_json(item.value))
-        except DocumentError:
-            return cls(name, item.mod_revision)
+        return cls(name, item.mod_revision, InstanceStatus.from_json_or_none(item.value))
 
     @property
     def unchanged(self) -> Compare:

@@ -37,6 +37,9 @@ from etcdcompute.placement.graph.standard import class_order
 
 Clock = Callable[[], float]
 
+# What OpenStack's clients know.
+_GENERATION_CHANGED = "Resource provider's generation already changed. Please update the generation and try again."
+
 
 def existing(graph: Graph, uuid: str) -> Node:
     """Return a provider's node; ProviderNotFound."""
@@ -232,11 +235,7 @@ def set_traits(
 ) -> Provider:
     """Replace a provider's traits."""
     node = existing(graph, uuid)
-    _check_generation(
-        node,
-        generation,
-        "Resource provider's generation already changed. Please update the generation and try again.",
-    )
+    _check_generation(node, generation, _GENERATION_CHANGED)
     unknown = [name for name in traits if graph.trait(name) is None]
     if unknown:
         raise UnknownTrait(unknown)
@@ -258,11 +257,7 @@ def set_aggregates(
 ) -> Provider:
     """Replace a provider's aggregates."""
     node = existing(graph, uuid)
-    _check_generation(
-        node,
-        generation,
-        "Resource provider's generation already changed. Please update the generation and try again.",
-    )
+    _check_generation(node, generation, _GENERATION_CHANGED)
     return _change_document(change, node, clock, bump=generation is not None, aggregates=tuple(sorted(set(aggregates))))
 
 
