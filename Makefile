@@ -77,6 +77,11 @@ $(VENV)/.installed: pyproject.toml tools/packages
 	@$(BIN)/pip install --disable-pip-version-check --use-pep517 --progress-bar off --editable '.[agent,dev]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
 	@touch $@
 
+$(VENV)/.conformance-installed: $(VENV)/.installed
+	@echo "installing OpenStack's placement and its tests"
+	@$(BIN)/pip install --disable-pip-version-check --use-pep517 --progress-bar off --editable '.[agent,dev,conformance]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
+	@touch $@
+
 clean:  ## Remove all labs, the virtual environment and all caches
 	@if [ -e .lab ] || [ -e .cache/lab ]; then $(LAB) clean; fi
 	rm -rf $(VENV) .cache .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
+from etcdcompute.placement.candidates.fit import fits, has_traits, in_aggregates, usable
 from etcdcompute.placement.candidates.request import (
     AllocationRequest,
     CandidateRequest,
@@ -159,21 +160,6 @@ class _Reach(Generic[P]):
         self.shared = shared.values()
 
 
-def _fits(node: ProviderLike, name: str, amount: int) -> bool:
-    inventory = node.inventories.get(name)
-    return (
-        inventory is not None and node.used.get(name, 0) + amount <= node.capacities[name] and inventory.admits(amount)
-    )
-
-
-def _in_aggregates(node: ProviderLike, group: RequestGroup) -> bool:
-    return all(not node.aggregates.isdisjoint(alternatives) for alternatives in group.member_of)
-
-
-def _has_traits(traits: frozenset[str], group: RequestGroup) -> bool:
-    return all(not traits.isdisjoint(alternatives) for alternatives in group.required_traits)
-
-
 @dataclass(slots=True)
 class _Slot(Generic[P]):
     """Resources of one group to be had from one of the choices."""
@@ -224,12 +210,12 @@ class _Filling(Generic[P]):
         for nodes in (self._reach.tree, self._reach.shared):
             for node in nodes:
                 if (
-                    all(_fits(node, name, amount) for name, amount in group.resources.items())
+                    all(fits(node, name, amount) for name, amount in group.resources.items())
                     and (tree is None or node.root.uuid == tree)
                     and node.traits.isdisjoint(group.forbidden_traits)
-                    and _has_traits(node.traits, group)
+                    and has_traits(node.traits, group)
                     and node.aggregates.isdisjoint(group.forbidden_aggregates)
-                    and _in_aggregates(node, group)
+                    and in_aggregates(node, group)
                 ):
                     yield node
 
@@ -242,14 +228,14 @@ class _Filling(Generic[P]):
         anchor = self._reach.anchor
         if not anchor.aggregates.isdisjoint(group.forbidden_aggregates):
             return
-        anchored = _in_aggregates(anchor, group)
+        anchored = in_aggregates(anchor, group)
         for node in self._reach.tree:
-            if _fits(node, name, amount) and (anchored or _in_aggregates(node, group)) and _usable(node, group):
+            if fits(node, name, amount) and (anchored or in_aggregates(node, group)) and usable(node, group):
                 yield node
         if group.suffix in self._trees:
             return
         for node in self._reach.shared:
-            if _fits(node, name, amount) and _in_aggregates(node, group) and _usable(node, group):
+            if fits(node, name, amount) and in_aggregates(node, group) and usable(node, group):
                 yield node
 
     def _may_suffice(self) -> bool:
@@ -324,7 +310,7 @@ class _Filling(Generic[P]):
         for node, slot in zip(self._chosen, self._slots, strict=False):
             if slot.group is group:
                 traits |= node.traits
-        return _has_traits(traits, group)
+        return has_traits(traits, group)
 
     def _in_subtrees(self) -> bool:
         for suffixes in self._request.same_subtrees:
@@ -358,10 +344,6 @@ class _Filling(Generic[P]):
             AllocationRequest(allocations, {suffix: tuple(sorted(uuids)) for suffix, uuids in mappings.items()}),
             used,
         )
-
-
-def _usable(node: ProviderLike, group: RequestGroup) -> bool:
-    return node.traits.isdisjoint(group.forbidden_traits) and node.aggregates.isdisjoint(group.forbidden_aggregates)
 
 
 def _line(node: ProviderLike) -> set[str]:
