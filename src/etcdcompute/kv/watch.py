@@ -57,8 +57,8 @@ class _Ended(Enum):
 class _Stream:
     """One watch call: its responses come out of `next`, in order, until a Failure."""
 
-    def __init__(self, connection: Connection, name: str, create: bytes, stop: threading.Event) -> None:
-        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    def __init__(self, connection: Connection, name: str, create: Any, stop: threading.Event) -> None:
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._responses: queue.Queue[Any] = queue.Queue(_QUEUED_RESPONSES)
         self._closed = threading.Event()
         self._connection = connection
@@ -106,7 +106,7 @@ class _Stream:
         return response
 
     def request_progress(self) -> None:
-        self._requests.put(rpc.WATCH_PROGRESS_REQUEST)
+        self._requests.put(rpc.watch_progress())
 
     def close(self) -> None:
         self._closed.set()
@@ -285,7 +285,7 @@ class Watch(Iterator[WatchEvent]):
         position = self._position or 0
         events = self._incomplete + [event for event in response.events if event.kv.mod_revision > position]
         self._incomplete = []
-        if events and rpc.is_fragment(response):
+        if events and response.fragment:
             # The last revision may go on in the next fragment.
             last = events[-1].kv.mod_revision
             self._incomplete = [event for event in events if event.kv.mod_revision == last]
@@ -316,7 +316,7 @@ class Watch(Iterator[WatchEvent]):
 
 def _event(event: Any) -> PutEvent | DeleteEvent:
     revision = int(event.kv.mod_revision)
-    if event.type == rpc.kv_pb.Event.DELETE:
+    if event.type == rpc.EVENT_DELETE:
         return DeleteEvent(revision, rpc.decode_key(event.kv.key))
     return PutEvent(revision, item(event.kv))
 

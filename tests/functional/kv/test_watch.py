@@ -34,7 +34,8 @@ def snapshots(events: Sequence[WatchEvent]) -> list[Snapshot]:
 
 
 def reached(revision: int) -> Callable[[list[WatchEvent]], bool]:
-    return lambda events: bool(events) and max(event.revision for event in events) >= revision
+    """Hold once all events up to a revision are there: a put of that revision may be one of several."""
+    return lambda events: any(event.revision >= revision for event in events if isinstance(event, Progress | Snapshot))
 
 
 def test_a_snapshot_comes_first_and_then_each_change(client: Client, etcd: EtcdServer, watching: Watching) -> None:

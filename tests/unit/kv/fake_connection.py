@@ -15,7 +15,7 @@ from etcdcompute.kv.errors import Failure
 class FakeCall:
     """A watch call: yields what a test puts in, until None (the server hangs up) or a cancellation."""
 
-    def __init__(self, requests: Iterator[bytes]) -> None:
+    def __init__(self, requests: Iterator[Any]) -> None:
         self.requests = requests
         self.responses: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.cancelled = False
@@ -79,13 +79,11 @@ def puts(*revisions: int, fragment: bool = False) -> Any:
     """A response with one put a number; as the server would send it where more fragments follow."""
     response = rpc.pb.WatchResponse(header=header(max(revisions)))
     for revision in revisions:
-        event = response.events.add(type=rpc.kv_pb.Event.PUT)
+        event = response.events.add()
         event.kv.key = b"/t/%d" % len(response.events)
         event.kv.mod_revision = revision
-    if not fragment:
-        return response
-    # WatchResponse.fragment = true, which the stubs cannot write.
-    return rpc.pb.WatchResponse.FromString(response.SerializeToString() + b"\x38\x01")
+    response.fragment = fragment
+    return response
 
 
 def progress(revision: int, *, watch_id: int = 0) -> Any:

@@ -28,9 +28,9 @@ def test_any_key_survives_the_way_to_text_and_back(key: bytes) -> None:
     assert rpc.encode_key(rpc.decode_key(key)) == key
 
 
-def test_a_long_watch_request_is_framed_correctly() -> None:
-    request = rpc.pb.WatchRequest.FromString(rpc.watch_create(b"k" * 300, b"l", 1 << 40)).create_request
-    assert (request.key, request.range_end, request.start_revision) == (b"k" * 300, b"l", 1 << 40)
+def test_what_etcd_got_after_the_descriptions_were_made_is_on_the_wire() -> None:
+    assert rpc.watch_progress().SerializeToString() == b"\x1a\x00"
+    assert rpc.pb.WatchResponse.FromString(b"\x38\x01").fragment
 
 
 def test_compares_and_operations_become_etcds() -> None:
