@@ -1,185 +1,29 @@
-"""Allocation candidates: from a query to a request, from candidates to a document."""
+"""Allocation candidates: where a request fits."""
 
-import re
 from typing import Any
 
-from etcdcompute.placement.api.exchange import Request, Response, check_query, now
-from etcdcompute.placement.api.problems import (
-    QUERY_BAD_VALUE,
-    QUERY_DUPLICATE_KEY,
-    QUERY_MISSING_VALUE,
-    Problem,
-    problem_of,
-)
-from etcdcompute.placement.api.query import (
-    parse_in_tree,
-    parse_member_of,
-    parse_required,
-    parse_resources,
-    split_traits,
-)
-from etcdcompute.placement.api.schemas import allocation_candidate as schema
+from etcdcompute.placement.api.candidate_query import read_candidate_query
+from etcdcompute.placement.api.exchange import Request, Response, now
+from etcdcompute.placement.api.problems import problem_of
 from etcdcompute.placement.candidates.request import (
     AllocationRequest,
     CandidateRequest,
     Candidates,
     ProviderSummary,
-    RequestGroup,
 )
 from etcdcompute.placement.graph.errors import UnknownResourceClass
 from etcdcompute.placement.graph.standard import is_custom
 from etcdcompute.placement.graph.store import GraphStore
 
-_GROUP_KEY = re.compile(r"(resources|required|member_of|in_tree)([a-zA-Z0-9_-]*)")
-_SAME_SUBTREE_SINCE = 36
-_FORBIDDEN_TRAITS_SINCE = 22
-
 
 def find(store: GraphStore, request: Request) -> Response:
     """Say where a request fits."""
-    check_query(request, schema.query(request.version))
-    wanted = _read(request)
+    wanted = read_candidate_query(request)
     try:
         candidates = store.find_candidates(wanted)
     except UnknownResourceClass as error:
         raise problem_of(error, "Invalid resource class in resources parameter: ") from error
     return Response(document=_describe(candidates, wanted, request.version), modified=now())
-
-
-def _read(request: Request) -> CandidateRequest:
-    limit = request.all("limit")
-    root_required = request.all("root_required")
-    if len(root_required) > 1:
-        raise Problem(400, "Query parameter 'root_required' may be specified only once.", code=QUERY_DUPLICATE_KEY)
-    required, forbidden = split_traits(root_required[0], forbidding=True) if root_required else ([], set())
-    if contradictory := sorted(set(required) & forbidden):
-        raise Problem(
-            400,
-            f"Conflicting required and forbidden traits found in root_required: {', '.join(contradictory)}",
-            code=QUERY_BAD_VALUE,
-        )
-    subtrees = _same_subtrees(request)
-    groups = _groups(request)
-    _check_groups(groups, subtrees, request.version)
-    policies = request.all("group_policy")
-    if not policies and sum(1 for group in groups if group.suffix) > 1:
-        raise Problem(
-            400,
-            'The "group_policy" parameter is required when specifying more than one "resources{N}" parameter.',
-        )
-    return CandidateRequest(
-        groups=groups,
-        isolate=policies[:1] == ["isolate"],
-        same_subtrees=subtrees,
-        root_required=frozenset(required),
-        root_forbidden=frozenset(forbidden),
-        limit=int(limit[0]) if limit else None,
-        nested=request.version >= 29,
-    )
-
-
-def _same_subtrees(request: Request) -> tuple[frozenset[str], ...]:
-    subtrees = []
-    for value in request.all("same_subtree"):
-        suffixes = frozenset(suffix.strip() for suffix in value.split(","))
-        if "" in suffixes:
-            raise Problem(
-                400,
-                "Empty string (unsuffixed group) can not be specified in `same_subtree` ",
-                code=QUERY_BAD_VALUE,
-            )
-        subtrees.append(suffixes)
-    return tuple(subtrees)
-
-
-def _groups(request: Request) -> tuple[RequestGroup, ...]:
-    suffixes: dict[str, None] = {}
-    for key, _ in request.query:
-        form = _GROUP_KEY.fullmatch(key)
-        if form is not None:
-            suffixes[form[2]] = None
-    groups = []
-    for suffix in suffixes:
-        resources = request.last(f"resources{suffix}")
-        in_tree = request.last(f"in_tree{suffix}")
-        required, forbidden = parse_required(request, f"required{suffix}")
-        member_of, forbidden_aggregates = parse_member_of(request, suffix)
-        groups.append(
-            RequestGroup(
-                suffix=suffix,
-                resources=parse_resources(resources) if resources is not None else {},
-                required_traits=required,
-                forbidden_traits=forbidden,
-                member_of=member_of,
-                forbidden_aggregates=forbidden_aggregates,
-                in_tree=parse_in_tree(in_tree) if in_tree is not None else None,
-            )
-        )
-    return tuple(groups)
-
-
-def _check_groups(groups: tuple[RequestGroup, ...], subtrees: tuple[frozenset[str], ...], version: int) -> None:
-    if version >= _SAME_SUBTREE_SINCE:
-        _check_subtrees(groups, frozenset().union(*subtrees))
-    else:
-        _check_orphans(groups)
-    if version < _FORBIDDEN_TRAITS_SINCE:
-        return
-    contradictory = sorted(
-        f"required{group.suffix}: ({', '.join(sorted(alternatives))})"
-        for group in groups
-        for alternatives in group.required_traits
-        if alternatives <= group.forbidden_traits
-    )
-    if contradictory:
-        raise Problem(
-            400,
-            f"Conflicting required and forbidden traits found in the following traits keys: {', '.join(contradictory)}",
-        )
-
-
-def _check_subtrees(groups: tuple[RequestGroup, ...], in_subtrees: frozenset[str]) -> None:
-    bare = [group.suffix for group in groups if not group.resources]
-    if len(bare) == len(groups):
-        raise Problem(400, "There must be at least one resources or resources[$S] parameter.", code=QUERY_MISSING_VALUE)
-    alone = [suffix for suffix in bare if suffix not in in_subtrees]
-    if alone:
-        raise Problem(
-            400,
-            "Resourceless suffixed group request should be specified in `same_subtree` query param: bad group(s) - "
-            f"{alone}.",
-            code=QUERY_BAD_VALUE,
-        )
-    suffixes = [group.suffix for group in groups]
-    unreal = sorted(in_subtrees - set(suffixes))
-    if unreal:
-        raise Problem(
-            400,
-            f"Real suffixes should be specified in `same_subtree`: {unreal} not found in {suffixes}.",
-            code=QUERY_BAD_VALUE,
-        )
-
-
-def _check_orphans(groups: tuple[RequestGroup, ...]) -> None:
-    bare = [group for group in groups if not group.resources]
-    orphans = [f"required{group.suffix}" for group in bare if group.required_traits]
-    if orphans:
-        raise Problem(
-            400,
-            "All traits parameters must be associated with resources.  Found the following orphaned traits keys: "
-            f"{', '.join(orphans)}",
-        )
-    orphans = [f"member_of{group.suffix}" for group in bare if group.member_of or group.forbidden_aggregates]
-    if orphans:
-        raise Problem(
-            400,
-            "All member_of parameters must be associated with resources. Found the following orphaned member_of keys: "
-            f"{', '.join(orphans)}",
-        )
-    if bare:
-        raise Problem(400, "All request groups must specify resources.")
-    if not groups:
-        raise Problem(400, "At least one request group (`resources` or `resources{$S}`) is required.")
 
 
 def _describe(candidates: Candidates, wanted: CandidateRequest, version: int) -> dict[str, Any]:
