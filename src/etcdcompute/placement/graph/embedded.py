@@ -2,12 +2,11 @@
 
 A read first learns the journal's head (concurrent reads share one question), waits until the local graph has got
 there, and looks. A write decides on the local graph and commits what it decided together with what it saw; if
-something it saw has changed meanwhile, it waits for the news and decides again. A refusal is only given on a graph
-that is known to be up to date. Writers of one process take turns: losing a race costs more than waiting.
+something it saw has changed meanwhile, it waits for the news and decides again (`writing.py`). A refusal is only given
+on a graph that is known to be up to date.
 """
 
 import logging
-import random
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,9 +20,8 @@ from etcdcompute.placement.candidates.search import find_candidates
 from etcdcompute.placement.graph import decide, decide_claims, decide_names, queries
 from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import Ref
-from etcdcompute.placement.graph.errors import GenerationConflict
 from etcdcompute.placement.graph.freshness import SharedQuestion
-from etcdcompute.placement.graph.journal import Journal, Stale
+from etcdcompute.placement.graph.journal import Journal
 from etcdcompute.placement.graph.memory import Graph
 from etcdcompute.placement.graph.records import (
     Claim,
@@ -34,10 +32,10 @@ from etcdcompute.placement.graph.records import (
     Provider,
     ProviderFilter,
 )
+from etcdcompute.placement.graph.writing import Writers
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_STALE_PAUSE_S = 0.005
 _RESTART_PAUSE_S = 1.0
 # Clients give up after 5 s unless told otherwise: they shall hear of an outage before that.
 _TIMEOUT_S = 4.0
@@ -55,7 +53,7 @@ class EmbeddedStore:
         self._graph = Graph()
         self._delivered = -1
         self._changed = threading.Condition()
-        self._writing = threading.Lock()
+        self._writers = Writers(self)
         self._head = SharedQuestion(journal.fetch_head)
         self._answering = True
         self._stop = threading.Event()
@@ -124,10 +122,6 @@ class EmbeddedStore:
         """Return until when a call may take; in an outage callers hear of it soon."""
         return Deadline.after(self._timeout_s if self._answering else min(_IMPATIENT_S, self._timeout_s))
 
-    def _refresh(self, deadline: Deadline) -> None:
-        """Wait until the local graph has all that was written before this call."""
-        self._wait_for(self._ask_head(deadline), deadline)
-
     def _ask_head(self, deadline: Deadline) -> int:
         try:
             head = self._head.ask(deadline)
@@ -147,63 +141,48 @@ class EmbeddedStore:
     @contextmanager
     def _fresh(self) -> Iterator[Graph]:
         """Give the graph, with all that was written before, held still."""
-        self._refresh(self._deadline())
+        self.refresh(self._deadline())
         with self._changed:
             yield self._graph
 
+    # Writing, as the queue of writers needs it
+
+    @contextmanager
+    def held_still(self) -> Iterator[Graph]:
+        """Give the graph as it stands."""
+        with self._changed:
+            yield self._graph
+
+    def refresh(self, deadline: Deadline) -> None:
+        """Wait until the local graph has all that was written before this call."""
+        self._wait_for(self._ask_head(deadline), deadline)
+
+    def commit(self, change: Change, deadline: Deadline) -> None:
+        """Carry out a change and take it in."""
+        try:
+            revision = self._journal.commit(change, deadline)
+        except (Unavailable, OutcomeUnknown):
+            self._answering = False
+            raise
+        self._answering = True
+        with self._changed:
+            # Where the watch was faster, what came behind this change may have come, too: it is no news any more.
+            if revision > self._delivered:
+                self._graph.apply(Applied(revision, {**change.puts, **dict.fromkeys(change.removals)}))
+
     def _change(self, decision: Callable[[Graph, Change], _T]) -> _T:
         """Decide and commit until it holds, or is refused on good grounds."""
-        deadline = self._deadline()
-        if not self._writing.acquire(timeout=deadline.remaining_s):
-            raise Unavailable("changes are waiting for a store that is slow or away; try again")
-        try:
-            return self._decide_and_commit(decision, deadline)
-        finally:
-            self._writing.release()
+        outcome: _T | Exception = self._change_all([decision])[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    def _decide_and_commit(self, decision: Callable[[Graph, Change], _T], deadline: Deadline) -> _T:
-        # The first look may be at a graph that is a moment old: the commit compares. Nothing else may follow from it.
-        fresh = False
-        while True:
-            change = Change()
-            try:
-                if self._delivered < 0:
-                    self._refresh(deadline)
-                with self._changed:
-                    result = decision(self._graph, change)
-            except Unavailable:
-                raise
-            except EtcdComputeError:
-                if fresh:
-                    raise
-                self._refresh(deadline)
-                fresh = True
-                continue
-            if change.empty:
-                if fresh:
-                    return result
-                self._refresh(deadline)
-                fresh = True
-                continue
-            try:
-                revision = self._journal.commit(change, deadline)
-                self._answering = True
-            except (Unavailable, OutcomeUnknown):
-                self._answering = False
-                raise
-            except Stale as stale:
-                if deadline.expired:
-                    raise GenerationConflict("others keep changing the same providers; try again") from stale
-                # Another process is at the same providers: keep out of step with it.
-                self._stop.wait(random.uniform(0, _STALE_PAUSE_S))  # noqa: S311 - no secret
-                self._refresh(deadline)
-                fresh = True
-                continue
-            with self._changed:
-                # Where the watch was faster, what came behind this change may have come, too: it is no news any more.
-                if revision > self._delivered:
-                    self._graph.apply(Applied(revision, {**change.puts, **dict.fromkeys(change.removals)}))
-            return result
+    def _change_all(self, decisions: Sequence[Callable[[Graph, Change], _T]]) -> list[_T | Exception]:
+        """Carry out many changes, each all or nothing, sharing transactions; return results and refusals."""
+        deadline = self._deadline()
+        if self._delivered < 0:
+            self.refresh(deadline)
+        return self._writers.change(decisions, deadline)
 
     # Reads
 

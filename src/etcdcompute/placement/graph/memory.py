@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from etcdcompute.model.document import Document
 from etcdcompute.placement.graph import standard
-from etcdcompute.placement.graph.change import Applied
+from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import (
     ConsumerDocument,
     GenerationDocument,
@@ -96,6 +96,9 @@ class _Consumption:
     def __init__(self, document: ConsumerDocument, revision: int) -> None:
         self.document = document
         self.revision = revision
+
+
+Rehearsal = list[tuple[Ref, "_Consumption | int | None"]]
 
 
 class Graph:
@@ -202,6 +205,40 @@ class Graph:
                 if found is not None:
                     found.revision = max(found.revision, applied.revision)
 
+    def rehearse(self, change: Change) -> Rehearsal:
+        """Show a claim's consumers and generations as if it were committed; revisions stay as they are."""
+        before: Rehearsal = []
+        for ref in (*change.removals, *change.puts):
+            document = change.puts.get(ref)
+            if ref.kind is Kind.CONSUMER:
+                known = self.consumers.get(ref.id)
+                before.append((ref, known))
+                revision = known.revision if known else 0
+                self._set_consumption(
+                    ref.id, _Consumption(document, revision) if isinstance(document, ConsumerDocument) else None
+                )
+            elif isinstance(document, GenerationDocument):
+                node = self.providers[ref.id]
+                before.append((ref, node.generation))
+                node.generation = document.generation
+        return before
+
+    def take_back(self, rehearsal: Rehearsal) -> None:
+        """Undo the last rehearsal."""
+        for ref, before in reversed(rehearsal):
+            if isinstance(before, int):
+                self.providers[ref.id].generation = before
+            else:
+                self._set_consumption(ref.id, before)
+
+    def _set_consumption(self, uuid: str, wanted: _Consumption | None) -> None:
+        self._unclaim(uuid)
+        if wanted is None:
+            self.consumers.pop(uuid, None)
+        else:
+            self.consumers[uuid] = wanted
+            self._claim(uuid, wanted.document)
+
     def forget_removed(self, revision: int) -> None:
         """Drop the memory of removals that the watch has passed."""
         if self._removed:
@@ -234,9 +271,7 @@ class Graph:
                     known.generation = document.generation
                 return known
             case ConsumerDocument():
-                self._unclaim(ref.id)
-                self.consumers[ref.id] = _Consumption(document, revision)
-                self._claim(ref.id, document)
+                self._set_consumption(ref.id, _Consumption(document, revision))
             case NamedDocument() if ref.kind is Kind.TRAIT:
                 self.custom_traits[ref.id] = (document.created_at, revision)
             case NamedDocument():
@@ -260,8 +295,7 @@ class Graph:
                 if node.consumers:
                     self._homeless[node.uuid] = set(node.consumers)
         elif ref.kind is Kind.CONSUMER:
-            self._unclaim(ref.id)
-            self.consumers.pop(ref.id, None)
+            self._set_consumption(ref.id, None)
         elif ref.kind is Kind.NAME:
             self.names.pop(ref.id, None)
         elif ref.kind is Kind.TRAIT:

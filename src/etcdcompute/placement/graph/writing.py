@@ -1,0 +1,295 @@
+"""Writers that come together share a transaction.
+
+Whoever comes while nobody writes leads: it decides all that waits, one after another, commits what was decided as one
+transaction, and tells everybody. Whoever comes meanwhile waits for the next round, so that under load a round carries
+as many changes as arrived during the one before, and a lone change waits for nobody.
+
+In a round each decision sees the graph with the claims decided before it, which are rehearsed on the graph and taken
+back before anybody else can look. Other changes are not rehearsed: a decision that touches what one of them writes
+waits for the next round. All that `Change.expected` promises to etcd, that a change holds as long as what it depends
+on is as it was seen, holds among the changes of a round too; so they may be carried out together.
+
+A refusal counts only on a graph that is known to be up to date, and only once the claims that it saw are committed.
+"""
+
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from etcdcompute.deadline import Deadline
+from etcdcompute.errors import EtcdComputeError, InvalidInput, OutcomeUnknown, Unavailable
+from etcdcompute.placement.graph.change import Change
+from etcdcompute.placement.graph.documents import Kind, Ref
+from etcdcompute.placement.graph.errors import GenerationConflict
+from etcdcompute.placement.graph.journal import Stale
+from etcdcompute.placement.graph.memory import Graph
+
+Decision = Callable[[Graph, Change], Any]
+
+_STALE_PAUSE_S = 0.005
+# What etcd takes in one transaction unless told otherwise; it counts comparisons and operations apart.
+_MOST_OPERATIONS = 128
+_REHEARSED = frozenset({Kind.CONSUMER, Kind.GENERATION})
+
+
+class Writable(Protocol):
+    """The graph as writers need it."""
+
+    def held_still(self) -> AbstractContextManager[Graph]:
+        """Give the graph as it stands here, which may be a moment old, with nobody else looking or changing it."""
+
+    def refresh(self, deadline: Deadline) -> None:
+        """Wait until the graph has all that was written before this call; Unavailable."""
+
+    def commit(self, change: Change, deadline: Deadline) -> None:
+        """Carry out a change and take it in. Raises Stale, Unavailable, OutcomeUnknown, InvalidInput."""
+
+
+class _Ticket:
+    """A decision that waits for its outcome."""
+
+    __slots__ = ("alone", "deadline", "decision", "done", "error", "outcome", "waiter")
+
+    def __init__(self, decision: Decision, deadline: Deadline, waiter: "_Waiter") -> None:
+        self.decision = decision
+        self.deadline = deadline
+        self.waiter = waiter
+        self.done = False
+        self.alone = False
+        self.outcome: Any = None
+        self.error: Exception | None = None
+
+    def settle(self, outcome: Any = None, error: Exception | None = None) -> None:
+        self.outcome, self.error, self.done = outcome, error, True
+        self.waiter.count_down()
+
+
+class _Waiter:
+    """One caller with its tickets: it is woken when all are done, or when it is its turn to lead."""
+
+    __slots__ = ("leads", "open", "woken")
+
+    def __init__(self, tickets: int) -> None:
+        self.open = tickets
+        self.leads = False
+        self.woken = threading.Event()
+
+    def count_down(self) -> None:
+        self.open -= 1
+        if not self.open:
+            self.woken.set()
+
+
+class Writers:
+    """The queue of changes. Thread-safe."""
+
+    def __init__(self, graph: Writable) -> None:
+        self._graph = graph
+        self._lock = threading.Lock()
+        self._waiting: deque[_Ticket] = deque()
+        self._led = False
+        self._most = _MOST_OPERATIONS
+
+    def change(self, decisions: Sequence[Decision], deadline: Deadline) -> list[Any]:
+        """Carry out decisions, each by itself all or nothing; return for each its result, or the exception it met.
+
+        Decisions may be run several times.
+        """
+        waiter = _Waiter(len(decisions))
+        tickets = [_Ticket(decision, deadline, waiter) for decision in decisions]
+        with self._lock:
+            self._waiting.extend(tickets)
+            if not self._led:
+                self._led = waiter.leads = True
+        if not waiter.leads and not waiter.woken.wait(deadline.remaining_s):
+            self._give_up(tickets)
+        if waiter.leads:
+            try:
+                while waiter.open:
+                    self._lead()
+            finally:
+                self._pass_on()
+        return [ticket.error or ticket.outcome for ticket in tickets]
+
+    def _give_up(self, tickets: list[_Ticket]) -> None:
+        """Take back what nobody has begun with in time; what somebody has will soon be known."""
+        waiter = tickets[0].waiter
+        with self._lock:
+            for ticket in tickets:
+                if not waiter.leads and ticket in self._waiting:
+                    self._waiting.remove(ticket)
+                    ticket.settle(error=Unavailable("changes wait for a store that is slow or away; try again"))
+        if not waiter.leads:
+            waiter.woken.wait()
+
+    def _pass_on(self) -> None:
+        with self._lock:
+            if not self._waiting:
+                self._led = False
+                return
+            next_waiter = self._waiting[0].waiter
+            next_waiter.leads = True
+        next_waiter.woken.set()
+
+    def _lead(self) -> None:
+        """Carry out one round."""
+        with self._lock:
+            tickets = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))]
+        try:
+            left = self._carry_out(tickets)
+        except BaseException:
+            # A bug: nobody shall wait for what nobody does any more.
+            for ticket in tickets:
+                if not ticket.done:
+                    ticket.settle(error=Unavailable("the change was broken off by an error of the service"))
+            raise
+        with self._lock:
+            self._waiting.extendleft(reversed(left))
+
+    def _carry_out(self, tickets: list[_Ticket]) -> list[_Ticket]:
+        """Decide and commit; return the tickets that have to wait for another round."""
+        fresh = False
+        put_off: list[_Ticket] = []
+        while tickets:
+            one = _Round()
+            try:
+                if fresh:
+                    self._graph.refresh(_most_pressing(tickets))
+                with self._graph.held_still() as graph:
+                    one.decide(graph, tickets, self._most)
+                if one.decided:
+                    self._graph.commit(one.change, _most_pressing(one.decided))
+            except Stale as stale:
+                tickets = self._after_stale(tickets, put_off, stale)
+            except InvalidInput as error:
+                # More than the store takes: together, or this one change.
+                if len(one.decided) == 1:
+                    one.decided[0].settle(error=error)
+                for ticket in one.decided:
+                    ticket.alone = True
+                tickets = [ticket for ticket in tickets if not ticket.done]
+            except (Unavailable, OutcomeUnknown) as error:
+                _fail(tickets, error)
+                break
+            else:
+                one.settle(fresh=fresh)
+                put_off += one.put_off
+                waiting = set(one.put_off)
+                tickets = [ticket for ticket in tickets if not ticket.done and ticket not in waiting]
+            fresh = True
+        return put_off
+
+    def _after_stale(self, tickets: list[_Ticket], put_off: list[_Ticket], stale: Stale) -> list[_Ticket]:
+        """Return whom to try again: others are at the same documents, and fewer at once collide less."""
+        for ticket in tickets:
+            if ticket.deadline.expired:
+                error = GenerationConflict("others keep changing the same providers; try again")
+                error.__cause__ = stale
+                ticket.settle(error=error)
+        tickets = [ticket for ticket in tickets if not ticket.done]
+        half = (len(tickets) + 1) // 2
+        put_off[:0] = tickets[half:]
+        # Keep out of step with the other process.
+        threading.Event().wait(random.uniform(0, _STALE_PAUSE_S))  # noqa: S311 - no secret
+        return tickets[:half]
+
+
+class _Round:
+    """What is decided together."""
+
+    def __init__(self) -> None:
+        self.change = Change()
+        self.decided: list[_Ticket] = []
+        self.put_off: list[_Ticket] = []
+        self._outcomes: dict[_Ticket, Any] = {}
+        self._refusals: dict[_Ticket, EtcdComputeError] = {}
+        self._sealed: set[Ref] = set()
+
+    def decide(self, graph: Graph, tickets: Sequence[_Ticket], most: int) -> None:
+        """Decide as many as can be carried out together; the graph is afterwards as it was."""
+        rehearsals = []
+        try:
+            for ticket in tickets:
+                change = self._decide_one(graph, ticket)
+                if change is None:
+                    continue
+                if not self._may_join(change, ticket, most):
+                    self.put_off.append(ticket)
+                    continue
+                self._join(change)
+                self.decided.append(ticket)
+                if any(ref.kind not in _REHEARSED for ref in _written(change)):
+                    self._sealed.update(_written(change))
+                elif ticket is not tickets[-1]:
+                    rehearsals.append(graph.rehearse(change))
+        finally:
+            for rehearsal in reversed(rehearsals):
+                graph.take_back(rehearsal)
+
+    def _decide_one(self, graph: Graph, ticket: _Ticket) -> Change | None:
+        """Return the change that a decision asks for, None where there is nothing to write."""
+        change = Change()
+        try:
+            self._outcomes[ticket] = ticket.decision(graph, change)
+        except EtcdComputeError as refusal:
+            self._refusals[ticket] = refusal
+            return None
+        except Exception as bug:  # noqa: BLE001 - it is its caller's, and no reason to break off everybody else's change
+            ticket.settle(error=bug)
+            return None
+        return None if change.empty else change
+
+    def _may_join(self, change: Change, ticket: _Ticket, most: int) -> bool:
+        if not self.decided:
+            return True
+        if ticket.alone or self.decided[0].alone:
+            return False
+        mine = self.change
+        if len(mine.expected) + len(change.expected) > most:
+            return False
+        # One more is the head's.
+        if len(mine.puts) + len(mine.removals) + len(change.puts) + len(change.removals) >= most:
+            return False
+        return self._sealed.isdisjoint(change.expected) and self._sealed.isdisjoint(_written(change))
+
+    def _join(self, change: Change) -> None:
+        mine = self.change
+        for ref, revision in change.expected.items():
+            # What a rehearsed claim wrote still has the revision it had before.
+            mine.expected.setdefault(ref, revision)
+        for ref, document in change.puts.items():
+            mine.put(ref, document)
+        for ref in change.removals:
+            mine.remove(ref)
+
+    def settle(self, *, fresh: bool) -> None:
+        """Tell those whose outcome is known; on a graph that may be old nothing follows from what writes nothing."""
+        written = set(self.decided)
+        waiting = set(self.put_off)
+        for ticket, outcome in self._outcomes.items():
+            if ticket in written or (fresh and ticket not in waiting):
+                ticket.settle(outcome)
+        if fresh:
+            for ticket, refusal in self._refusals.items():
+                ticket.settle(error=refusal)
+
+
+def _most_pressing(tickets: Iterable[_Ticket]) -> Deadline:
+    return min((ticket.deadline for ticket in tickets), key=lambda deadline: deadline.at)
+
+
+def _written(change: Change) -> Iterator[Ref]:
+    yield from change.puts
+    yield from change.removals
+
+
+def _fail(tickets: Sequence[_Ticket], error: EtcdComputeError) -> None:
+    """Give each its own instance of the error: one exception object should not be raised in several threads at once."""
+    for ticket in tickets:
+        if not ticket.done:
+            own = type(error)(*error.args)
+            own.__cause__ = error
+            ticket.settle(error=own)
