@@ -15,7 +15,7 @@ from etcdcompute.placement.graph import decide, decide_claims, decide_names
 from etcdcompute.placement.graph.change import Change
 from etcdcompute.placement.graph.documents import Kind, Ref
 from etcdcompute.placement.graph.embedded import EmbeddedStore
-from etcdcompute.placement.graph.errors import CannotAllocate, ConsumerNotFound, NameTaken
+from etcdcompute.placement.graph.errors import CannotAllocate, ConsumerGenerationConflict, ConsumerNotFound, NameTaken
 from etcdcompute.placement.graph.journal import MemoryJournal, Stale
 from etcdcompute.placement.graph.memory import Graph
 from etcdcompute.placement.graph.records import Claim, Inventory
@@ -233,7 +233,7 @@ def test_a_round_is_worth_its_changes_one_by_one(rounds: list[list[Decision]]) -
         for decisions in rounds:
             for outcome in change(store, *decisions):
                 assert not isinstance(outcome, Exception) or isinstance(
-                    outcome, CannotAllocate | ConsumerNotFound | decide_claims.ConsumerGenerationConflict
+                    outcome, CannotAllocate | ConsumerNotFound | ConsumerGenerationConflict
                 )
         graph = store._graph
         for uuid in ("rp", "rp2"):
