@@ -49,17 +49,20 @@ class EtcdSettings(_Section, frozen=True):
 
 
 class PlacementSettings(_Section, frozen=True):
-    """The placement service: what it serves (`listen`, `graph`, `auth`) and where its clients find it (`urls`).
+    """The placement service: what it serves (`listen`, `graph`), to whom, and where its clients find it (`urls`).
 
     `graph` is memory://, etcd://HOST:PORT[,HOST:PORT…], or empty for the endpoints of the section etcd. `auth` is
-    `none` or `token`; empty means token where `token` is set, and none on loopback only.
+    `none`, `token` or `noauth2`; empty means token where `token` is set, and none on loopback only. `policy` (secure
+    unless set, legacy or open) is what noauth2 holds callers to. Pages of `cors_origins` may use the API from browsers.
     """
 
     urls: Annotated[tuple[Endpoint, ...], msgspec.Meta(min_length=1)] = ("http://127.0.0.1:8778",)
     token: str = ""
     listen: str = "127.0.0.1:8778"
     graph: str = ""
-    auth: Annotated[str, msgspec.Meta(pattern=r"^(|none|token)$")] = ""
+    auth: Annotated[str, msgspec.Meta(pattern=r"^(|none|token|noauth2)$")] = ""
+    policy: Annotated[str, msgspec.Meta(pattern=r"^(|secure|legacy|open)$")] = ""
+    cors_origins: tuple[str, ...] = ()
     request_timeout_s: Seconds = 5.0
 
 

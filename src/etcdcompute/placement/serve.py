@@ -6,18 +6,23 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from urllib.parse import unquote, urlsplit
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from etcdcompute.errors import InvalidInput, Unavailable
 from etcdcompute.kv.client import Client, Credentials
+from etcdcompute.placement.api.access import Everybody, Gate, NamedByToken, TokenHolders
 from etcdcompute.placement.api.app import MAX_QUERY_BYTES, PlacementApp
+from etcdcompute.placement.api.cors import CrossOrigin, check_origins
+from etcdcompute.placement.api.policy import Policy
 from etcdcompute.placement.graph.embedded import EmbeddedStore
 from etcdcompute.placement.graph.etcd import EtcdJournal
 from etcdcompute.placement.graph.journal import Journal, MemoryJournal
 from etcdcompute.placement.graph.store import GraphStore
+from etcdcompute.placement.protocol import PlacementProtocol
 
 _LOG = logging.getLogger(__name__)
 _GRACE_S = 1
@@ -30,6 +35,8 @@ def serve(
     listen: str,
     auth: str | None = None,
     token: str | None = None,
+    policy: str | None = None,
+    cors_origins: Collection[str] = (),
     stop: threading.Event | None = None,
     connect: Connect | None = None,
     ready: Callable[[str, int], None] | None = None,
@@ -38,13 +45,15 @@ def serve(
 
     `graph` is memory:// or etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]; empty means the etcd that `connect`
     returns a client of. `listen` is HOST:PORT, with port 0 for any free one; `ready` is told the actual address.
-    `auth` is none or token; None means token where one is given, and otherwise none, on loopback only. InvalidInput
-    says what is wrong with any of these, Unavailable that the address cannot be listened on.
+    `auth` is none, token or noauth2; None means token where one is given, and otherwise none, on loopback only.
+    `policy` is what noauth2 holds callers to. Pages of `cors_origins` may use the API from a browser. InvalidInput says
+    what is wrong with any of these, Unavailable that the address cannot be listened on.
     """
     host, port = parse_listen(listen)
-    secret = choose_token(host, auth, token)
+    gate = choose_gate(host, auth=auth, token=token, policy=policy)
+    check_origins(cors_origins)
     store = open_store(graph, connect)
-    app = PlacementApp(store, token=secret)
+    app = PlacementApp(store, gate=gate)
     try:
         with _listen(host, port) as listener:
             store.start()
@@ -57,7 +66,7 @@ def serve(
             )
             if ready is not None:
                 ready(address[0], address[1])
-            _run(app, listener, stop or threading.Event())
+            _run(CrossOrigin(app, cors_origins) if cors_origins else app, listener, stop or threading.Event())
     finally:
         app.close()
         store.close()
@@ -73,14 +82,20 @@ def parse_listen(listen: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def choose_token(host: str, auth: str | None, token: str | None) -> str | None:
-    """Return the token to ask for, None for no authentication, which other machines only get when it was asked for."""
-    if auth not in (None, "", "none", "token"):
-        raise InvalidInput(f"auth: {auth!r} is not known; it is none or token")
+def choose_gate(host: str, *, auth: str | None, token: str | None, policy: str | None) -> Gate:
+    """Return who is let in; other machines get in without proof only where that was asked for."""
+    if auth not in (None, "", "none", "token", "noauth2"):
+        raise InvalidInput(f"auth: {auth!r} is not known; it is none, token or noauth2")
+    if policy and auth != "noauth2":
+        raise InvalidInput("policy: only noauth2 tells callers and their roles apart; say --auth noauth2 or no policy")
+    if auth == "noauth2":
+        if not _is_loopback(host):
+            _LOG.warning("auth: noauth2 believes whoever can reach %s to be who they say, administrators too", host)
+        return NamedByToken(Policy(policy or "secure"))
     if auth == "none":
-        return None
+        return Everybody()
     if token:
-        return token
+        return TokenHolders(token)
     if auth == "token":
         raise InvalidInput("auth: token is asked for, but no token is given; set placement.token")
     if not _is_loopback(host):
@@ -88,7 +103,7 @@ def choose_token(host: str, auth: str | None, token: str | None) -> str | None:
             f"listen: {host} can be reached by other machines and no token is given; "
             "set placement.token, or say --auth none if everybody may write"
         )
-    return None
+    return Everybody()
 
 
 def open_store(graph: str, connect: Connect | None = None) -> GraphStore:
@@ -149,7 +164,7 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _run(app: PlacementApp, listener: socket.socket, stop: threading.Event) -> None:
+def _run(app: ASGIApp, listener: socket.socket, stop: threading.Event) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -159,7 +174,7 @@ def _run(app: PlacementApp, listener: socket.socket, stop: threading.Event) -> N
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=75,
         # Its default, 16 KiB, refuses a longer query or lets it pass, as the segments happen to arrive.
-        http="h11",
+        http=PlacementProtocol,
         h11_max_incomplete_event_size=4 * MAX_QUERY_BYTES,
     )
     server = uvicorn.Server(config)

@@ -16,6 +16,8 @@ def run_placement(settings: Settings, stop: threading.Event) -> None:
         listen=placement.listen,
         auth=placement.auth,
         token=placement.token,
+        policy=placement.policy,
+        cors_origins=placement.cors_origins,
         stop=stop,
         connect=lambda: connect(settings.etcd),
         ready=_ready,

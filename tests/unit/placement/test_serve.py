@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from etcdcompute.errors import InvalidInput, Unavailable
-from etcdcompute.placement.serve import choose_token, open_store, parse_listen, serve
+from etcdcompute.placement.api.problems import Problem
+from etcdcompute.placement.serve import choose_gate, open_store, parse_listen, serve
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,13 @@ def test_what_is_no_address(listen: str) -> None:
     ],
 )
 def test_who_is_asked_for_a_token(host: str, auth: str | None, token: str | None, expected: str | None) -> None:
-    assert choose_token(host, auth, token) == expected
+    gate = choose_gate(host, auth=auth, token=token, policy=None)
+    if expected is None:
+        gate.admit({})
+        return
+    gate.admit({"x-auth-token": expected})
+    with pytest.raises(Problem, match="X-Auth-Token"):
+        gate.admit({"x-auth-token": "another"})
 
 
 @pytest.mark.parametrize(
@@ -44,12 +51,12 @@ def test_who_is_asked_for_a_token(host: str, auth: str | None, token: str | None
         ("0.0.0.0", None, None, "--auth none"),
         ("192.0.2.1", "", "", "--auth none"),
         ("127.0.0.1", "token", None, "placement.token"),
-        ("127.0.0.1", "basic", None, "none or token"),
+        ("127.0.0.1", "basic", None, "none, token or noauth2"),
     ],
 )
 def test_what_is_too_open_or_unknown(host: str, auth: str | None, token: str | None, why: str) -> None:
     with pytest.raises(InvalidInput, match=why):
-        choose_token(host, auth, token)
+        choose_gate(host, auth=auth, token=token, policy=None)
 
 
 @pytest.mark.parametrize(

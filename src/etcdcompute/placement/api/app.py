@@ -6,7 +6,6 @@ wait for the store.
 
 import asyncio
 import contextlib
-import hmac
 import json
 import logging
 import re
@@ -23,7 +22,10 @@ from starlette.types import Receive, Scope, Send
 
 from etcdcompute.errors import EtcdComputeError
 from etcdcompute.placement.api import version
+from etcdcompute.placement.api.access import Caller, Everybody, Gate
 from etcdcompute.placement.api.exchange import Request, Response
+from etcdcompute.placement.api.media import accepts
+from etcdcompute.placement.api.pages import refusal
 from etcdcompute.placement.api.problems import Problem, problem_of
 from etcdcompute.placement.api.routes import OPEN_PATHS, ROUTES, Action
 from etcdcompute.placement.api.routing import Router
@@ -37,11 +39,11 @@ _WORKERS = 16
 
 
 class PlacementApp:
-    """The API on a store. With a `token`, all but the open paths ask for it in the header X-Auth-Token."""
+    """The API on a store. The `gate` lets callers in, and says what they may do, on all but the open paths."""
 
-    def __init__(self, store: GraphStore, *, token: str | None = None) -> None:
+    def __init__(self, store: GraphStore, *, gate: Gate | None = None) -> None:
         self._store = store
-        self._token = token.encode() if token else None
+        self._gate = gate or Everybody()
         self._router = Router(ROUTES)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="placement-api")
 
@@ -71,47 +73,52 @@ class PlacementApp:
 
     async def _answer(self, http: HttpRequest, request_id: str) -> HttpResponse:
         negotiated: int | None = None
+
+        def refuse(problem: Problem) -> HttpResponse:
+            return refusal(
+                problem, negotiated, request_id, http.headers.get("accept", ""), _common(negotiated, request_id)
+            )
+
         try:
+            caller = Everybody() if http.scope["path"] in OPEN_PATHS else self._gate.admit(http.headers)
             negotiated = version.negotiate(http.headers)
-            self._authenticate(http)
+            _check_content_headers(http)
             action, path_items = self._router.find(http.method, http.scope["path"], negotiated)
+            _check_media(action, http.headers)
+            _check_allowed(caller, action, http)
             request = await _read(http, negotiated, path_items)
-            _check_media(action, request)
             loop = asyncio.get_running_loop()
             response = await loop.run_in_executor(self._workers, action.handler, self._store, request)
             return _success(http, response, negotiated, request_id)
         except Problem as problem:
-            return _refusal(problem, negotiated, request_id)
+            return refuse(problem)
         except EtcdComputeError as error:
-            return _refusal(problem_of(error), negotiated, request_id)
+            return refuse(problem_of(error))
         except ClientDisconnect:
             raise
         except Exception:  # noqa: BLE001 - a bug must not end the daemon, nor leave the client without an answer
             _LOG.exception("BUG: %s %s failed, %s", http.method, _target(http), request_id)
-            detail = f"The server failed on this request; its log says why at {request_id}."
-            return _refusal(Problem(500, detail), negotiated, request_id)
+            return refuse(Problem(500, f"The server failed on this request; its log says why at {request_id}."))
 
-    def _authenticate(self, http: HttpRequest) -> None:
-        if self._token is None or http.scope["path"] in OPEN_PATHS:
-            return
-        given = http.headers.get("x-auth-token", "").encode("latin-1")
-        if not hmac.compare_digest(given, self._token):
-            raise Problem(
-                401,
-                "The header X-Auth-Token must hold the token of this service.",
-                headers={"www-authenticate": "Token"},
-            )
+
+def _check_content_headers(http: HttpRequest) -> None:
+    if len(http.scope["query_string"]) > MAX_QUERY_BYTES:
+        raise Problem(414, f"The query is longer than {MAX_QUERY_BYTES} bytes.")
+    length = http.headers.get("content-length", "")
+    if length and not (length.isascii() and length.isdigit()):
+        raise Problem(400, "content-length header must be an integer")
+    if length and int(length) > 0 and not http.headers.get("content-type"):
+        raise Problem(400, "content-type header required when content-length > 0")
+
+
+def _check_allowed(caller: Caller, action: Action, http: HttpRequest) -> None:
+    if not caller.may(action.rule, http.query_params.get("project_id")):
+        what = action.rule or f"{http.method} {http.scope['path']}"
+        raise Problem(403, f"Policy does not allow {what} to be performed.")
 
 
 async def _read(http: HttpRequest, negotiated: int, path_items: Mapping[str, str]) -> Request:
     """Take in the whole request, within limits."""
-    if len(http.scope["query_string"]) > MAX_QUERY_BYTES:
-        raise Problem(414, f"The query is longer than {MAX_QUERY_BYTES} bytes.")
-    length = http.headers.get("content-length", "")
-    if length and not length.isdigit():
-        raise Problem(400, "content-length header must be an integer")
-    if length and int(length) > 0 and not http.headers.get("content-type"):
-        raise Problem(400, "content-type header required when content-length > 0")
     parts: list[bytes] = []
     size = 0
     async for part in http.stream():
@@ -130,25 +137,14 @@ async def _read(http: HttpRequest, negotiated: int, path_items: Mapping[str, str
     )
 
 
-def _check_media(action: Action, request: Request) -> None:
+def _check_media(action: Action, headers: Mapping[str, str]) -> None:
     """Make sure that a body is JSON, and that JSON is welcome where there will be some."""
     if action.takes_json:
-        given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        given = headers.get("content-type", "").partition(";")[0].strip().lower()
         if given != "application/json":
             raise Problem(415, f"The media type {given or None} is not supported, use application/json")
-    if action.gives_json and not _accepts_json(request.headers.get("accept", "")):
+    if action.gives_json and not accepts(headers.get("accept", ""), "application/json"):
         raise Problem(406, "Only application/json is provided")
-
-
-def _accepts_json(accept: str) -> bool:
-    if not accept.strip():
-        return True
-    for offer in accept.split(","):
-        media, _, parameters = offer.strip().partition(";")
-        refused = re.fullmatch(r"\s*q=0(\.0*)?\s*", parameters)
-        if media.strip().lower() in ("*/*", "application/*", "application/json") and not refused:
-            return True
-    return False
 
 
 def _target(http: HttpRequest) -> str:
@@ -174,12 +170,6 @@ def _success(http: HttpRequest, response: Response, negotiated: int, request_id:
         return HttpResponse(status_code=response.status, headers=headers)
     body = json.dumps(response.document)
     return HttpResponse(body, response.status, headers, media_type="application/json")
-
-
-def _refusal(problem: Problem, negotiated: int | None, request_id: str) -> HttpResponse:
-    headers = {**problem.headers, **_common(negotiated, request_id)}
-    body = json.dumps(problem.document(negotiated, request_id))
-    return HttpResponse(body, problem.status, headers, media_type="application/json")
 
 
 def _common(negotiated: int | None, request_id: str) -> dict[str, str]:

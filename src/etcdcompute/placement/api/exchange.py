@@ -80,6 +80,11 @@ def normal_uuid(value: str) -> str:
     return str(uuid.UUID(value))
 
 
+def tidy_uuid(value: str) -> str:
+    """Return a uuid with its dashes, in lower case, and anything else as it is: there will be nothing of that name."""
+    return normal_uuid(value) if is_uuid(value) else value
+
+
 def compile_schema(schema: Mapping[str, Any]) -> Validator:
     """Return a schema ready for use; made once, at import."""
     jsonschema.Draft202012Validator.check_schema(schema)

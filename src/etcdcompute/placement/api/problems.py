@@ -21,6 +21,7 @@ CONCURRENT_UPDATE: Final = "placement.concurrent_update"
 DUPLICATE_NAME: Final = "placement.duplicate_name"
 INVENTORY_IN_USE: Final = "placement.inventory.inuse"
 PROVIDER_IN_USE: Final = "placement.resource_provider.inuse"
+RESOURCE_PROVIDER_NOT_FOUND: Final = "placement.resource_provider.not_found"
 PROVIDER_IS_PARENT: Final = "placement.resource_provider.cannot_delete_parent"
 QUERY_DUPLICATE_KEY: Final = "placement.query.duplicate_key"
 QUERY_BAD_VALUE: Final = "placement.query.bad_value"
@@ -73,15 +74,16 @@ class Problem(Exception):
         self.headers = headers or {}
         self.extra = extra or {}
 
-    def document(self, version: int | None, request_id: str) -> dict[str, Any]:
+    @property
+    def title(self) -> str:
+        """The status in words."""
+        return _title(self.status)
+
+    def document(self, version: int | None, request_id: str | None = None) -> dict[str, Any]:
         """Return the error document as a client of that version knows it."""
-        error: dict[str, Any] = {
-            "status": self.status,
-            "title": _title(self.status),
-            "detail": self.detail,
-            "request_id": request_id,
-            **self.extra,
-        }
+        error: dict[str, Any] = {"status": self.status, "title": self.title, "detail": self.detail, **self.extra}
+        if request_id is not None:
+            error["request_id"] = request_id
         if version is not None and version >= _CODES_SINCE:
             error["code"] = self.code
         return {"errors": [error]}

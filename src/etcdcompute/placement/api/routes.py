@@ -8,6 +8,7 @@ from etcdcompute.placement.api.handlers import (
     allocation_candidates,
     allocations,
     inventories,
+    reshaper,
     resource_classes,
     resource_providers,
     root,
@@ -22,77 +23,89 @@ _PROVIDER: Final = "/resource_providers/{uuid}"
 __all__ = ["OPEN_PATHS", "ROUTES", "Action"]
 
 
-def _reads(handler: Handler, since: int = 0) -> tuple[Action, ...]:
-    return (Action(handler, since=since, gives_json=True),)
+# The rules are those of OpenStack's policy, less the prefix `placement:`. A route without one is for administrators and
+# services.
 
 
-def _writes(handler: Handler, since: int = 0) -> tuple[Action, ...]:
-    return (Action(handler, since=since, takes_json=True),)
+def _reads(handler: Handler, rule: str = "", since: int = 0) -> tuple[Action, ...]:
+    return (Action(handler, since=since, gives_json=True, rule=_named(rule)),)
 
 
-def _does(handler: Handler, since: int = 0) -> tuple[Action, ...]:
-    return (Action(handler, since=since),)
+def _writes(handler: Handler, rule: str = "", since: int = 0) -> tuple[Action, ...]:
+    return (Action(handler, since=since, takes_json=True, rule=_named(rule)),)
 
+
+def _does(handler: Handler, rule: str = "", since: int = 0) -> tuple[Action, ...]:
+    return (Action(handler, since=since, rule=_named(rule)),)
+
+
+def _named(rule: str) -> str:
+    return f"placement:{rule}" if rule else ""
+
+
+_UPDATE_CLASS: Final = "placement:resource_classes:update"
+_DELETE_INVENTORY: Final = "placement:resource_providers:inventories:delete"
 
 ROUTES: Final[Mapping[str, Methods]] = {
     "/": {"GET": _does(root.home)},
     "": {"GET": _does(root.home)},
     "/healthcheck": {"GET": _does(root.healthcheck)},
     "/resource_classes": {
-        "GET": _reads(resource_classes.list_all, since=2),
-        "POST": _writes(resource_classes.create, since=2),
+        "GET": _reads(resource_classes.list_all, "resource_classes:list", since=2),
+        "POST": _writes(resource_classes.create, "resource_classes:create", since=2),
     },
     "/resource_classes/{name}": {
-        "GET": _reads(resource_classes.get, since=2),
+        "GET": _reads(resource_classes.get, "resource_classes:show", since=2),
         "PUT": (
-            Action(resource_classes.rename, since=2, until=6, takes_json=True),
-            Action(resource_classes.ensure, since=7),
+            Action(resource_classes.rename, since=2, until=6, takes_json=True, rule=_UPDATE_CLASS),
+            Action(resource_classes.ensure, since=7, rule=_UPDATE_CLASS),
         ),
-        "DELETE": _does(resource_classes.delete, since=2),
+        "DELETE": _does(resource_classes.delete, "resource_classes:delete", since=2),
     },
     "/resource_providers": {
-        "GET": _reads(resource_providers.list_all),
-        "POST": _writes(resource_providers.create),
+        "GET": _reads(resource_providers.list_all, "resource_providers:list"),
+        "POST": _writes(resource_providers.create, "resource_providers:create"),
     },
     _PROVIDER: {
-        "GET": _reads(resource_providers.get),
-        "DELETE": _does(resource_providers.delete),
-        "PUT": _writes(resource_providers.update),
+        "GET": _reads(resource_providers.get, "resource_providers:show"),
+        "DELETE": _does(resource_providers.delete, "resource_providers:delete"),
+        "PUT": _writes(resource_providers.update, "resource_providers:update"),
     },
     f"{_PROVIDER}/inventories": {
-        "GET": _reads(inventories.list_all),
-        "POST": _writes(inventories.create),
-        "PUT": _writes(inventories.replace_all),
-        "DELETE": (Action(inventories.delete_all, since=5, otherwise=405),),
+        "GET": _reads(inventories.list_all, "resource_providers:inventories:list"),
+        "POST": _writes(inventories.create, "resource_providers:inventories:create"),
+        "PUT": _writes(inventories.replace_all, "resource_providers:inventories:update"),
+        "DELETE": (Action(inventories.delete_all, since=5, otherwise=405, rule=_DELETE_INVENTORY),),
     },
     f"{_PROVIDER}/inventories/{{resource_class}}": {
-        "GET": _reads(inventories.get),
-        "PUT": _writes(inventories.update),
-        "DELETE": _does(inventories.delete),
+        "GET": _reads(inventories.get, "resource_providers:inventories:show"),
+        "PUT": _writes(inventories.update, "resource_providers:inventories:update"),
+        "DELETE": (Action(inventories.delete, rule=_DELETE_INVENTORY),),
     },
-    f"{_PROVIDER}/usages": {"GET": _reads(usages.of_provider)},
+    f"{_PROVIDER}/usages": {"GET": _reads(usages.of_provider, "resource_providers:usages")},
     f"{_PROVIDER}/aggregates": {
-        "GET": _reads(aggregates.get, since=1),
-        "PUT": _writes(aggregates.replace, since=1),
+        "GET": _reads(aggregates.get, "resource_providers:aggregates:list", since=1),
+        "PUT": _writes(aggregates.replace, "resource_providers:aggregates:update", since=1),
     },
-    f"{_PROVIDER}/allocations": {"GET": _reads(allocations.of_provider)},
+    f"{_PROVIDER}/allocations": {"GET": _reads(allocations.of_provider, "resource_providers:allocations:list")},
     f"{_PROVIDER}/traits": {
-        "GET": _reads(traits.of_provider, since=6),
-        "PUT": _writes(traits.replace_of_provider, since=6),
-        "DELETE": _does(traits.delete_of_provider, since=6),
+        "GET": _reads(traits.of_provider, "resource_providers:traits:list", since=6),
+        "PUT": _writes(traits.replace_of_provider, "resource_providers:traits:update", since=6),
+        "DELETE": _does(traits.delete_of_provider, "resource_providers:traits:delete", since=6),
     },
-    "/allocations": {"POST": _writes(allocations.replace_many, since=13)},
+    "/allocations": {"POST": _writes(allocations.replace_many, "allocations:manage", since=13)},
     "/allocations/{consumer_uuid}": {
-        "GET": _reads(allocations.of_consumer),
-        "PUT": _writes(allocations.replace),
-        "DELETE": _does(allocations.delete),
+        "GET": _reads(allocations.of_consumer, "allocations:list"),
+        "PUT": _writes(allocations.replace, "allocations:update"),
+        "DELETE": _does(allocations.delete, "allocations:delete"),
     },
-    "/allocation_candidates": {"GET": _reads(allocation_candidates.find, since=10)},
-    "/traits": {"GET": _reads(traits.list_all, since=6)},
+    "/allocation_candidates": {"GET": _reads(allocation_candidates.find, "allocation_candidates:list", since=10)},
+    "/reshaper": {"POST": _writes(reshaper.reshape, "reshaper:reshape", since=30)},
+    "/traits": {"GET": _reads(traits.list_all, "traits:list", since=6)},
     "/traits/{name}": {
-        "GET": _does(traits.get, since=6),
-        "PUT": _does(traits.ensure, since=6),
-        "DELETE": _does(traits.delete, since=6),
+        "GET": _does(traits.get, "traits:show", since=6),
+        "PUT": _does(traits.ensure, "traits:update", since=6),
+        "DELETE": _does(traits.delete, "traits:delete", since=6),
     },
-    "/usages": {"GET": _reads(usages.of_project, since=9)},
+    "/usages": {"GET": _reads(usages.of_project, "usages", since=9)},
 }

@@ -12,7 +12,10 @@ Handler = Callable[[GraphStore, Request], Response]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a method does in the versions `since` to `until`; in others the answer is `otherwise`."""
+    """What a method does in the versions `since` to `until`; in others the answer is `otherwise`.
+
+    `rule` is the policy's name for it.
+    """
 
     handler: Handler
     since: int = 0
@@ -20,6 +23,7 @@ class Action:
     takes_json: bool = False
     gives_json: bool = False
     otherwise: int = 404
+    rule: str = ""
 
 
 Methods = Mapping[str, Sequence[Action]]

@@ -49,9 +49,9 @@ def existing(graph: Graph, uuid: str) -> Node:
     return node
 
 
-def touch(change: Change, node: Node, *, bump: bool) -> int:
-    """Guard a provider and mark it as depended upon; return its generation, one higher with `bump`."""
-    generation = node.generation + 1 if bump else node.generation
+def touch(change: Change, node: Node, *, bump: int) -> int:
+    """Guard a provider and mark it as depended upon; return its generation, higher by `bump`."""
+    generation = node.generation + bump
     ref = Ref(Kind.GENERATION, node.uuid)
     change.expect(ref, node.revision)
     change.put(ref, GenerationDocument(generation=generation))
@@ -77,7 +77,7 @@ def create_provider(
         parent = graph.node(parent_uuid)
         if parent is None:
             raise BadProviderTree("Object action create failed because: parent provider UUID does not exist.")
-        touch(change, parent, bump=False)
+        touch(change, parent, bump=0)
     now = clock()
     document = ProviderDocument(uuid=uuid, name=name, parent_uuid=parent_uuid, created_at=now, updated_at=now)
     change.expect(Ref(Kind.GENERATION, uuid), 0)
@@ -108,7 +108,7 @@ def update_provider(
         # Two moves that together would close a loop both touch a provider of the other's line.
         above = parent
         while above is not None:
-            touch(change, above, bump=False)
+            touch(change, above, bump=0)
             above = above.parent
         document = msgspec.structs.replace(document, parent_uuid=parent_uuid)
         root_uuid = parent.root.uuid if parent else uuid
@@ -118,7 +118,7 @@ def update_provider(
         change.expect(Ref(Kind.NAME, name), 0)
         change.put(Ref(Kind.NAME, name), NameDocument(uuid=uuid))
         change.remove(Ref(Kind.NAME, node.name))
-    generation = touch(change, node, bump=False)
+    generation = touch(change, node, bump=0)
     change.put(Ref(Kind.PROVIDER, uuid), document)
     return _as_changed(document, generation, root_uuid, node.used)
 
@@ -174,8 +174,8 @@ def set_inventories(
         expect_class(graph, change, name)
     gone = [name for name in node.inventories if name not in inventories and node.used.get(name)]
     if gone:
-        raise _inventory_in_use(graph, node, sorted(gone, key=class_order))
-    return _change_document(change, node, clock, inventories=dict(sorted(inventories.items())))
+        raise inventory_in_use(graph, node, sorted(gone, key=class_order))
+    return change_document(change, node, clock, inventories=dict(sorted(inventories.items())))
 
 
 def add_inventory(
@@ -192,7 +192,7 @@ def add_inventory(
     if resource_class in node.inventories:
         raise InventoryExists(f"resource provider {uuid} has inventory of {resource_class} already")
     inventories = dict(sorted({**node.inventories, resource_class: inventory}.items()))
-    return _change_document(change, node, clock, inventories=inventories)
+    return change_document(change, node, clock, inventories=inventories)
 
 
 def update_inventory(
@@ -211,7 +211,7 @@ def update_inventory(
     if resource_class not in node.inventories:
         raise InventoryNotFound(f"No inventory of class {resource_class} found.")
     inventories = {**node.inventories, resource_class: inventory}
-    return _change_document(change, node, clock, inventories=inventories)
+    return change_document(change, node, clock, inventories=inventories)
 
 
 def delete_inventory(graph: Graph, change: Change, uuid: str, resource_class: str, clock: Clock = time.time) -> None:
@@ -220,9 +220,9 @@ def delete_inventory(graph: Graph, change: Change, uuid: str, resource_class: st
     if resource_class not in node.inventories:
         raise InventoryNotFound(f"No inventory of class {resource_class} found for delete")
     if node.used.get(resource_class):
-        raise _inventory_in_use(graph, node, [resource_class])
+        raise inventory_in_use(graph, node, [resource_class])
     left = {name: each for name, each in node.inventories.items() if name != resource_class}
-    _change_document(change, node, clock, inventories=left)
+    change_document(change, node, clock, inventories=left)
 
 
 def set_traits(
@@ -242,9 +242,8 @@ def set_traits(
     if node.traits == frozenset(traits):
         return node.record()
     for name in traits:
-        if name in graph.custom_traits:
-            change.expect(Ref(Kind.TRAIT, name), graph.custom_traits[name][1])
-    return _change_document(change, node, clock, traits=tuple(sorted(set(traits))))
+        expect_trait(graph, change, name)
+    return change_document(change, node, clock, traits=tuple(sorted(set(traits))))
 
 
 def set_aggregates(
@@ -258,7 +257,9 @@ def set_aggregates(
     """Replace a provider's aggregates."""
     node = existing(graph, uuid)
     _check_generation(node, generation, _GENERATION_CHANGED)
-    return _change_document(change, node, clock, bump=generation is not None, aggregates=tuple(sorted(set(aggregates))))
+    return change_document(
+        change, node, clock, bump=int(generation is not None), aggregates=tuple(sorted(set(aggregates)))
+    )
 
 
 def expect_class(graph: Graph, change: Change, name: str) -> None:
@@ -269,12 +270,22 @@ def expect_class(graph: Graph, change: Change, name: str) -> None:
         change.expect(Ref(Kind.RESOURCE_CLASS, name), graph.custom_classes[name][1])
 
 
+def expect_trait(graph: Graph, change: Change, name: str) -> None:
+    """Make sure that a trait exists, and go on existing until the change is made."""
+    if graph.trait(name) is None:
+        raise UnknownTrait([name])
+    if name in graph.custom_traits:
+        change.expect(Ref(Kind.TRAIT, name), graph.custom_traits[name][1])
+
+
 def _check_generation(node: Node, generation: int | None, message: str) -> None:
     if generation is not None and generation != node.generation:
         raise GenerationConflict(message)
 
 
-def _inventory_in_use(graph: Graph, node: Node, classes: list[str]) -> InventoryInUse:
+def inventory_in_use(graph: Graph, node: Node, classes: list[str]) -> InventoryInUse:
+    """Return the refusal to remove inventories of a provider, which says who has claimed from them."""
+    """Return the error that names who has claimed from inventories that are to go."""
     users = {
         consumer
         for consumer in node.consumers
@@ -286,7 +297,8 @@ def _inventory_in_use(graph: Graph, node: Node, classes: list[str]) -> Inventory
     )
 
 
-def _change_document(change: Change, node: Node, clock: Clock, *, bump: bool = True, **fields: object) -> Provider:
+def change_document(change: Change, node: Node, clock: Clock, *, bump: int = 1, **fields: object) -> Provider:
+    """Change fields of a provider's document; return the provider as it will be."""
     document = msgspec.structs.replace(node.document, updated_at=clock(), **fields)
     generation = touch(change, node, bump=bump)
     change.put(Ref(Kind.PROVIDER, node.uuid), document)

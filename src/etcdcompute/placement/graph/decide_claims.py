@@ -24,6 +24,18 @@ Clock = Callable[[], float]
 
 def claim(graph: Graph, change: Change, claims: Sequence[Claim], clock: Clock = time.time) -> None:
     """Replace the allocations of all the consumers at once."""
+    for node in check_claims(graph, change, claims, {}).values():
+        touch(change, node, bump=1)
+    write_consumers(graph, change, claims, clock)
+
+
+def check_claims(
+    graph: Graph, change: Change, claims: Sequence[Claim], instead: Mapping[str, Mapping[str, Inventory]]
+) -> dict[str, Node]:
+    """Make sure that the claims can be; return the providers that they are about, which the caller has to touch.
+
+    `instead` holds the inventories that providers are about to have, by uuid.
+    """
     for each in claims:
         _check_consumer(graph, each)
     nodes = _providers(graph, claims)
@@ -31,9 +43,13 @@ def claim(graph: Graph, change: Change, claims: Sequence[Claim], clock: Clock = 
         for resources in each.allocations.values():
             for name in resources:
                 expect_class(graph, change, name)
-    _check_capacities(graph, claims, nodes)
-    for node in nodes.values():
-        touch(change, node, bump=True)
+    inventories = {uuid: instead.get(uuid, node.inventories) for uuid, node in nodes.items()}
+    _check_capacities(graph, claims, inventories)
+    return nodes
+
+
+def write_consumers(graph: Graph, change: Change, claims: Sequence[Claim], clock: Clock) -> None:
+    """Write what the consumers have from now on."""
     now = clock()
     for each in claims:
         _write_consumer(graph, change, each, now)
@@ -77,22 +93,15 @@ def _providers(graph: Graph, claims: Sequence[Claim]) -> dict[str, Node]:
     return nodes
 
 
-def _check_capacities(graph: Graph, claims: Sequence[Claim], nodes: Mapping[str, Node]) -> None:
+def _check_capacities(
+    graph: Graph, claims: Sequence[Claim], inventories: Mapping[str, Mapping[str, Inventory]]
+) -> None:
     """Make sure that what is claimed fits into what the same consumers' present allocations leave over."""
-    used: dict[tuple[str, str], int] = {}
-    for each in claims:
-        found = graph.consumers.get(each.consumer_uuid)
-        held: Allocations = found.document.allocations if found else {}
-        for uuid, resources in held.items():
-            for name, amount in resources.items():
-                key = uuid, name
-                node = graph.node(uuid)
-                used[key] = used.get(key, node.used.get(name, 0) if node else 0) - amount
+    used = used_without(graph, claims)
     for each in claims:
         for uuid, resources in each.allocations.items():
-            node = nodes[uuid]
             for name, amount in resources.items():
-                inventory = node.inventories.get(name)
+                inventory = inventories[uuid].get(name)
                 if inventory is None:
                     raise CannotAllocate(f"Inventory for '{name}' on resource provider '{uuid}' invalid.")
                 if not inventory.admits(amount):
@@ -101,19 +110,34 @@ def _check_capacities(graph: Graph, claims: Sequence[Claim], nodes: Mapping[str,
                         f"The requested amount would violate inventory constraints. {_limits(inventory, amount)}"
                     )
                 key = uuid, name
-                used[key] = used.get(key, node.used.get(name, 0)) + amount
+                used[key] = used.get(key, _used(graph, key)) + amount
     for (uuid, name), total in used.items():
-        if uuid not in nodes or name not in nodes[uuid].inventories:
-            continue
-        node = nodes[uuid]
-        capacity = node.capacities[name]
+        inventory = inventories.get(uuid, {}).get(name)
         # Too much is accepted where it is no more than before: that is how an overfull provider is emptied.
-        if total > capacity and total > node.used.get(name, 0):
+        if inventory is not None and total > inventory.capacity and total > _used(graph, (uuid, name)):
             raise CannotAllocate(
                 f"Unable to create allocation for '{name}' on resource provider '{uuid}'. "
                 f"The requested amount would exceed the capacity. "
-                f"It would use {total} of {capacity}."
+                f"It would use {total} of {inventory.capacity}."
             )
+
+
+def used_without(graph: Graph, claims: Sequence[Claim]) -> dict[tuple[str, str], int]:
+    """Return what is used of (provider, class) without what the claims' consumers have, where they have some."""
+    used: dict[tuple[str, str], int] = {}
+    for each in claims:
+        found = graph.consumers.get(each.consumer_uuid)
+        held: Allocations = found.document.allocations if found else {}
+        for uuid, resources in held.items():
+            for name, amount in resources.items():
+                key = uuid, name
+                used[key] = used.get(key, _used(graph, key)) - amount
+    return used
+
+
+def _used(graph: Graph, key: tuple[str, str]) -> int:
+    node = graph.node(key[0])
+    return node.used.get(key[1], 0) if node else 0
 
 
 def _limits(inventory: Inventory, amount: int) -> str:

@@ -106,6 +106,14 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class NewInventories:
+    """All inventories that a provider shall have from now on; `generation` is what it was when they were planned."""
+
+    generation: int
+    inventories: Mapping[str, Inventory]
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderFilter:
     """Which providers to list; None means "not asked", an empty collection means "nothing can match"."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from etcdcompute.placement.api.exchange import Request, Response, is_uuid, normal_uuid, now, read_body
+from etcdcompute.placement.api.exchange import Request, Response, is_uuid, now, read_body, tidy_uuid
 from etcdcompute.placement.api.problems import Problem, problem_of
 from etcdcompute.placement.api.schemas import allocation as schema
 from etcdcompute.placement.graph.errors import CannotAllocate, GenerationConflict, UnknownResourceClass
@@ -69,11 +69,16 @@ def replace(store: GraphStore, request: Request) -> Response:
 def replace_many(store: GraphStore, request: Request) -> Response:
     """Give each of many consumers exactly these allocations, all or none."""
     data = read_body(request, schema.post(request.version))
-    claims = [_claim(uuid, each["allocations"], each, request.version) for uuid, each in data.items()]
+    _carry_out(store, read_claims(data, request.version), "Unable to allocate inventory ")
+    return Response(204)
+
+
+def read_claims(data: Mapping[str, Mapping[str, Any]], version: int) -> list[Claim]:
+    """Return the claims of many consumers from a body, by uuid."""
+    claims = [_claim(uuid, each["allocations"], each, version) for uuid, each in data.items()]
     if len({claim.consumer_uuid for claim in claims}) < len(claims):
         raise Problem(400, "The same consumer is named more than once.")
-    _carry_out(store, claims, "Unable to allocate inventory ")
-    return Response(204)
+    return claims
 
 
 def delete(store: GraphStore, request: Request) -> Response:
@@ -83,15 +88,14 @@ def delete(store: GraphStore, request: Request) -> Response:
 
 
 def _consumer_uuid(request: Request) -> str:
-    given = request.path_items["consumer_uuid"]
-    return normal_uuid(given) if is_uuid(given) else given
+    return tidy_uuid(request.path_items["consumer_uuid"])
 
 
 def _claim(
     consumer_uuid: str, allocations: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any], version: int
 ) -> Claim:
     return Claim(
-        consumer_uuid=normal_uuid(consumer_uuid) if is_uuid(consumer_uuid) else consumer_uuid,
+        consumer_uuid=tidy_uuid(consumer_uuid),
         allocations={uuid: each["resources"] for uuid, each in allocations.items()},
         project_id=data.get("project_id", _NOBODY),
         user_id=data.get("user_id", _NOBODY),

@@ -36,6 +36,13 @@ def _read(provider_uuid: str, resource_class: str, data: Mapping[str, Any], vers
     return inventory
 
 
+def read_inventories(
+    provider_uuid: str, inventories: Mapping[str, Mapping[str, Any]], version: int
+) -> dict[str, Inventory]:
+    """Return a provider's inventories from a body; BadInventory."""
+    return {name: _read(provider_uuid, name, each, version) for name, each in inventories.items()}
+
+
 def _describe(inventory: Inventory, generation: int | None = None) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.structs.asdict(inventory)
     if generation is not None:
@@ -93,9 +100,7 @@ def replace_all(store: GraphStore, request: Request) -> Response:
     store.get_provider(request.uuid)
     data = read_body(request, schema.PUT_ALL)
     try:
-        inventories = {
-            name: _read(request.uuid, name, each, request.version) for name, each in data["inventories"].items()
-        }
+        inventories = read_inventories(request.uuid, data["inventories"], request.version)
         provider = store.set_inventories(request.uuid, inventories, data["resource_provider_generation"])
     except UnknownResourceClass as error:
         raise problem_of(

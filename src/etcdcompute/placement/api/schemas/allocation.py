@@ -41,15 +41,15 @@ def _as_mapping(*, at_least: int = 0) -> dict[str, Schema]:
     return {"allocations": mapping(UUID_KEY, _FROM_ONE, at_least=at_least)}
 
 
-_ONE_1_28: Final = record({**_as_mapping(), **_OWNER, **_GENERATION})
-_ONE_1_34: Final = record({**_as_mapping(), **_OWNER, **_GENERATION}, _MAPPINGS)
-_ONE_1_38: Final = record({**_as_mapping(), **_OWNER, **_GENERATION, **_TYPE}, _MAPPINGS)
+ONE_1_28: Final = record({**_as_mapping(), **_OWNER, **_GENERATION})
+ONE_1_34: Final = record({**_as_mapping(), **_OWNER, **_GENERATION}, _MAPPINGS)
+ONE_1_38: Final = record({**_as_mapping(), **_OWNER, **_GENERATION, **_TYPE}, _MAPPINGS)
 _PUTS: Final = tuple(
     (since, compile_schema(schema))
     for since, schema in (
-        (38, _ONE_1_38),
-        (34, _ONE_1_34),
-        (28, _ONE_1_28),
+        (38, ONE_1_38),
+        (34, ONE_1_34),
+        (28, ONE_1_28),
         (12, record({**_as_mapping(at_least=1), **_OWNER})),
         (8, record({**_AS_LIST, **_OWNER})),
         (0, record(_AS_LIST)),
@@ -58,9 +58,9 @@ _PUTS: Final = tuple(
 _POSTS: Final = tuple(
     (since, compile_schema(mapping(UUID_KEY, schema, at_least=1)))
     for since, schema in (
-        (38, _ONE_1_38),
-        (34, _ONE_1_34),
-        (28, _ONE_1_28),
+        (38, ONE_1_38),
+        (34, ONE_1_34),
+        (28, ONE_1_28),
         (13, record({**_as_mapping(), **_OWNER})),
     )
 )

@@ -27,6 +27,7 @@ _ALL: Final[dict[str, Schema]] = {
     "inventories": {"type": "object", "patternProperties": {NAME: record(_TOTAL, {**_OPTIONAL, **_GENERATION})}}
 }
 
-PUT_ALL: Final = compile_schema(record({**_GENERATION, **_ALL}))
+ALL: Final = record({**_GENERATION, **_ALL})
+PUT_ALL: Final = compile_schema(ALL)
 PUT_ONE: Final = compile_schema(record({**_TOTAL, **_GENERATION}, _OPTIONAL))
 POST: Final = compile_schema(record({**_TOTAL, **_CLASS}, {**_OPTIONAL, **_GENERATION}))
