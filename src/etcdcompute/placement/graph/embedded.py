@@ -17,7 +17,7 @@ from etcdcompute.errors import EtcdComputeError, OutcomeUnknown, Unavailable
 from etcdcompute.model.document import Document
 from etcdcompute.placement.candidates.request import CandidateRequest, Candidates
 from etcdcompute.placement.candidates.search import find_candidates
-from etcdcompute.placement.graph import decide, decide_claims, decide_names, queries
+from etcdcompute.placement.graph import decide, decide_claims, decide_names, decide_reshape, decide_trees, queries
 from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import Ref
 from etcdcompute.placement.graph.freshness import SharedQuestion
@@ -29,9 +29,11 @@ from etcdcompute.placement.graph.records import (
     ConsumerUsage,
     Inventory,
     Named,
+    NewInventories,
     Provider,
     ProviderFilter,
 )
+from etcdcompute.placement.graph.trees import Tree, TreeOutcome
 from etcdcompute.placement.graph.writing import Writers
 
 _LOG = logging.getLogger(__name__)
@@ -172,12 +174,12 @@ class EmbeddedStore:
 
     def _change(self, decision: Callable[[Graph, Change], _T]) -> _T:
         """Decide and commit until it holds, or is refused on good grounds."""
-        outcome: _T | Exception = self._change_all([decision])[0]
-        if isinstance(outcome, Exception):
+        outcome: _T | EtcdComputeError = self._change_all([decision])[0]
+        if isinstance(outcome, EtcdComputeError):
             raise outcome
         return outcome
 
-    def _change_all(self, decisions: Sequence[Callable[[Graph, Change], _T]]) -> list[_T | Exception]:
+    def _change_all(self, decisions: Sequence[Callable[[Graph, Change], _T]]) -> list[_T | EtcdComputeError]:
         """Carry out many changes, each all or nothing, sharing transactions; return results and refusals."""
         deadline = self._deadline()
         if self._delivered < 0:
@@ -208,6 +210,11 @@ class EmbeddedStore:
             node = decide.existing(graph, uuid)
             found = [graph.consumer(each) for each in sorted(node.consumers)]
             return node.record(), [each for each in found if each is not None]
+
+    def get_tree(self, uuid: str) -> Tree:
+        """Return the tree of a root."""
+        with self._fresh() as graph:
+            return decide_trees.get_tree(graph, uuid)
 
     def list_usages(self, project_id: str, user_id: str | None, consumer_type: str | None) -> list[ConsumerUsage]:
         """Return a project's use."""
@@ -284,6 +291,18 @@ class EmbeddedStore:
         """Replace a provider's aggregates."""
         return self._change(lambda graph, change: decide.set_aggregates(graph, change, uuid, aggregates, generation))
 
+    def declare_tree(self, tree: Tree) -> TreeOutcome:
+        """Make a tree what is declared."""
+        return self._change(decide_trees.declaration(tree))
+
+    def declare_trees(self, trees: Sequence[Tree]) -> list[TreeOutcome | EtcdComputeError]:
+        """Make trees what is declared."""
+        return self._change_all([decide_trees.declaration(tree) for tree in trees])
+
+    def delete_tree(self, uuid: str) -> list[str]:
+        """Make sure that a tree is absent."""
+        return self._change(lambda graph, change: decide_trees.delete_tree(graph, change, uuid))
+
     def claim(self, claims: Sequence[Claim]) -> None:
         """Replace the allocations of consumers."""
         self._change(lambda graph, change: decide_claims.claim(graph, change, claims))
@@ -291,6 +310,10 @@ class EmbeddedStore:
     def release(self, consumer_uuid: str) -> None:
         """End a consumer's allocations."""
         self._change(lambda graph, change: decide_claims.release(graph, change, consumer_uuid))
+
+    def reshape(self, inventories: Mapping[str, NewInventories], claims: Sequence[Claim]) -> None:
+        """Replace inventories and allocations together."""
+        self._change(lambda graph, change: decide_reshape.reshape(graph, change, inventories, claims))
 
     def create_trait(self, name: str) -> bool:
         """Make sure that a custom trait exists."""

@@ -6,6 +6,8 @@ InvalidInput
 ├── UnknownResourceClass
 ├── UnknownTrait
 ├── BadInventory            reserved beyond total
+├── BadTree                 a declared tree that says twice, or not well, what it says
+├── TreeTooLarge            too deep, or too many providers
 └── StandardName            a standard trait or class cannot be changed
 NotFound
 ├── ProviderNotFound · TraitNotFound · ResourceClassNotFound · InventoryNotFound · ConsumerNotFound
@@ -13,6 +15,7 @@ Conflict
 ├── GenerationConflict      of a provider
 ├── ConsumerGenerationConflict
 ├── NameTaken · InventoryExists
+├── ProviderElsewhere       a provider of a declared tree is in another one
 ├── CannotAllocate          no such inventory, not that amount, or not that much free
 └── InUse
     ├── ProviderInUse · ProviderHasChildren · InventoryInUse · TraitInUse · ResourceClassInUse
@@ -47,6 +50,16 @@ class UnknownTrait(InvalidInput):
 
 class BadInventory(InvalidInput):
     """An inventory that cannot be."""
+
+
+class BadTree(InvalidInput):
+    """A declared tree that cannot be."""
+
+
+class TreeTooLarge(InvalidInput):
+    """A declared tree with more levels or providers than are taken."""
+
+    http_status = 413
 
 
 class StandardName(InvalidInput):
@@ -92,6 +105,12 @@ class ConsumerGenerationConflict(Conflict):
 
 class NameTaken(Conflict):
     """Another provider, trait or class has the name or uuid."""
+
+    retryable = False
+
+
+class ProviderElsewhere(Conflict):
+    """A provider is in another tree than the one it was declared or looked for in."""
 
     retryable = False
 

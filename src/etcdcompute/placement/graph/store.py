@@ -7,6 +7,7 @@ raise Unavailable where the store cannot be reached, and the errors of `errors.p
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from etcdcompute.errors import EtcdComputeError
 from etcdcompute.placement.candidates.request import CandidateRequest, Candidates
 from etcdcompute.placement.graph.records import (
     Claim,
@@ -14,9 +15,11 @@ from etcdcompute.placement.graph.records import (
     ConsumerUsage,
     Inventory,
     Named,
+    NewInventories,
     Provider,
     ProviderFilter,
 )
+from etcdcompute.placement.graph.trees import Tree, TreeOutcome
 
 
 class Reads(Protocol):
@@ -33,6 +36,9 @@ class Reads(Protocol):
 
     def list_provider_consumers(self, uuid: str) -> tuple[Provider, list[Consumer]]:
         """Return who claims from a provider; ProviderNotFound."""
+
+    def get_tree(self, uuid: str) -> Tree:
+        """Return the tree of a root; ProviderNotFound, ProviderElsewhere where it is no root."""
 
     def list_usages(self, project_id: str, user_id: str | None, consumer_type: str | None) -> list[ConsumerUsage]:
         """Return a project's use per consumer type; only one type, or "all" of them summed up, where that is given."""
@@ -83,11 +89,23 @@ class Writes(Protocol):
     def set_aggregates(self, uuid: str, aggregates: Collection[str], generation: int | None) -> Provider:
         """Replace a provider's aggregates; without `generation` the provider's own stays as it is."""
 
+    def declare_tree(self, tree: Tree) -> TreeOutcome:
+        """Make a tree what is declared, all or nothing; see `decide_trees.declare_tree`."""
+
+    def declare_trees(self, trees: Sequence[Tree]) -> list[TreeOutcome | EtcdComputeError]:
+        """Declare trees one after another, each all or nothing; return what each came to or why it was refused."""
+
+    def delete_tree(self, uuid: str) -> list[str]:
+        """Remove a tree that holds no allocations, if it is there; return the uuids that were; ProviderInUse, …"""
+
     def claim(self, claims: Sequence[Claim]) -> None:
         """Replace the allocations of consumers, all or none; CannotAllocate, ConsumerGenerationConflict, …"""
 
     def release(self, consumer_uuid: str) -> None:
         """End a consumer's allocations; ConsumerNotFound."""
+
+    def reshape(self, inventories: Mapping[str, NewInventories], claims: Sequence[Claim]) -> None:
+        """Replace inventories of providers and allocations of consumers, all or none; the errors of both."""
 
     def create_trait(self, name: str) -> bool:
         """Make sure that a custom trait exists; True where it did not."""
