@@ -66,7 +66,18 @@ molecule: $(VENV)/.installed guest-image  ## The stack on a real three-node lab:
 	@tools/packages lab
 	@$(BIN)/molecule test --scenario-name default
 
-bench: $(VENV)/.installed  ## Measure on the running lab: latency of a create, memory of the daemons
+##@ the figures
+# PEER=no: our side alone. ROWS=claims: only rows whose key begins so. SCALE=0.1: to see that it runs.
+PEER ?= yes
+ROWS ?=
+SCALE ?= 1
+TIME_LIMIT ?= 30
+PROFILE ?= no
+bench: $(VENV)/.$(if $(filter no,$(PEER)),,conformance-)installed  ## Placement beside OpenStack's: the same data and requests (PEER=no ROWS=claims SCALE=0.1 PROFILE=yes)
+	@tools/packages bench
+	@$(BIN)/python -m bench --peer $(PEER) --rows "$(ROWS)" --scale $(SCALE) --time-limit $(TIME_LIMIT) --profile $(PROFILE)
+
+bench-instances: $(VENV)/.installed  ## On the running lab: latency of a create, memory of the daemons
 	@$(BIN)/python -m bench.instances --lab $(LAB_NAME)
 
 ##@ the tools
@@ -88,4 +99,4 @@ clean:  ## Remove all labs, the virtual environment and all caches
 
 # The parts of a test share one machine.
 .NOTPARALLEL:
-.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional sanity molecule bench clean
+.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional sanity molecule bench bench-instances clean

@@ -1,6 +1,6 @@
 """How long a create takes beyond libvirt's own time, and how much memory the daemons need; on a running lab.
 
-    make lab && make bench
+    make lab && make bench-instances
 
 For every round an instance is put into etcd and the clock stops when its status says running (the image is in the
 host's cache). Beside it, on the same host and in the same round, libvirt alone defines and starts the same domain: the
@@ -111,7 +111,7 @@ def report_memory(cloud: Cloud) -> None:
 
 def main() -> None:
     """Run it all."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make bench-instances", description=__doc__)
     parser.add_argument("--lab", default="lab", help="name of a lab that is up")
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
