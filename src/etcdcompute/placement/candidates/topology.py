@@ -8,6 +8,14 @@ class InventoryLike(Protocol):
     """The limits of one claim."""
 
     @property
+    def min_unit(self) -> int:
+        """The least that one claim may take."""
+
+    @property
+    def step_size(self) -> int:
+        """What the amount of a claim must be a multiple of."""
+
+    @property
     def max_unit(self) -> int:
         """The most that one claim may take."""
 
@@ -21,6 +29,10 @@ class ProviderLike(Protocol):
     @property
     def uuid(self) -> str:
         """Its identity."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
 
     @property
     def parent(self) -> Self | None:
