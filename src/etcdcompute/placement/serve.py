@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from etcdcompute.errors import InvalidInput, Unavailable
 from etcdcompute.kv.client import Client, Credentials
 from etcdcompute.placement.api.access import Everybody, Gate, NamedByToken, TokenHolders
-from etcdcompute.placement.api.app import MAX_QUERY_BYTES, PlacementApp
+from etcdcompute.placement.api.app import PlacementApp
 from etcdcompute.placement.api.cors import CrossOrigin, check_origins
 from etcdcompute.placement.api.policy import Policy
 from etcdcompute.placement.graph.embedded import EmbeddedStore
@@ -39,12 +39,14 @@ def serve(
     cors_origins: Collection[str] = (),
     stop: threading.Event | None = None,
     connect: Connect | None = None,
+    store: GraphStore | None = None,
     ready: Callable[[str, int], None] | None = None,
 ) -> None:
     """Serve the API until SIGTERM, SIGINT or `stop`.
 
     `graph` is memory:// or etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]; empty means the etcd that `connect`
-    returns a client of. `listen` is HOST:PORT, with port 0 for any free one; `ready` is told the actual address.
+    returns a client of; a `store` is served instead. `listen` is HOST:PORT, with port 0 for any free one; `ready` is
+    told the actual address.
     `auth` is none, token or noauth2; None means token where one is given, and otherwise none, on loopback only.
     `policy` is what noauth2 holds callers to. Pages of `cors_origins` may use the API from a browser. InvalidInput says
     what is wrong with any of these, Unavailable that the address cannot be listened on.
@@ -52,7 +54,7 @@ def serve(
     host, port = parse_listen(listen)
     gate = choose_gate(host, auth=auth, token=token, policy=policy)
     check_origins(cors_origins)
-    store = open_store(graph, connect)
+    store = store or open_store(graph, connect)
     app = PlacementApp(store, gate=gate)
     try:
         with _listen(host, port) as listener:
@@ -173,9 +175,8 @@ def _run(app: ASGIApp, listener: socket.socket, stop: threading.Event) -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=75,
-        # Its default, 16 KiB, refuses a longer query or lets it pass, as the segments happen to arrive.
         http=PlacementProtocol,
-        h11_max_incomplete_event_size=4 * MAX_QUERY_BYTES,
+        loop="uvloop",
     )
     server = uvicorn.Server(config)
 

@@ -1,7 +1,7 @@
 """The ASGI application: built from a store, nothing at import time.
 
-The event loop reads requests and writes answers; handlers are plain functions and run on a few threads, since they
-wait for the store.
+Handlers are plain functions. They run on the event loop and are suspended where they wait for the store; the lengthy
+ones run on threads.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from starlette.responses import Response as HttpResponse
 from starlette.types import Receive, Scope, Send
 
 from etcdcompute.errors import EtcdComputeError
+from etcdcompute.placement import suspension
 from etcdcompute.placement.api import version
 from etcdcompute.placement.api.access import Caller, Everybody, Gate
 from etcdcompute.placement.api.exchange import Request, Response
@@ -87,8 +88,7 @@ class PlacementApp:
             _check_media(action, http.headers)
             _check_allowed(caller, action, http)
             request = await _read(http, negotiated, path_items)
-            loop = asyncio.get_running_loop()
-            response = await loop.run_in_executor(self._workers, action.handler, self._store, request)
+            response = await self._handle(action, request)
             return _success(http, response, negotiated, request_id)
         except Problem as problem:
             return refuse(problem)
@@ -99,6 +99,12 @@ class PlacementApp:
         except Exception:  # noqa: BLE001 - a bug must not end the daemon, nor leave the client without an answer
             _LOG.exception("BUG: %s %s failed, %s", http.method, _target(http), request_id)
             return refuse(Problem(500, f"The server failed on this request; its log says why at {request_id}."))
+
+    async def _handle(self, action: Action, request: Request) -> Response:
+        if action.lengthy:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._workers, action.handler, self._store, request)
+        return await suspension.run(self._workers, action.handler, self._store, request)
 
 
 def _check_content_headers(http: HttpRequest) -> None:

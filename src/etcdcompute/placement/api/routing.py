@@ -14,7 +14,7 @@ Handler = Callable[[GraphStore, Request], Response]
 class Action:
     """What a method does in the versions `since` to `until`; in others the answer is `otherwise`.
 
-    `rule` is the policy's name for it.
+    `rule` is the policy's name for it. A handler that may compute for long is `lengthy`: it gets a thread of its own.
     """
 
     handler: Handler
@@ -24,6 +24,7 @@ class Action:
     gives_json: bool = False
     otherwise: int = 404
     rule: str = ""
+    lengthy: bool = False
 
 
 Methods = Mapping[str, Sequence[Action]]

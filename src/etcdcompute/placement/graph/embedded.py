@@ -35,6 +35,7 @@ from etcdcompute.placement.graph.records import (
 )
 from etcdcompute.placement.graph.trees import Tree, TreeOutcome
 from etcdcompute.placement.graph.writing import Writers
+from etcdcompute.placement.suspension import Gate, gate, offload
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -54,7 +55,9 @@ class EmbeddedStore:
         self._timeout_s = request_timeout_s
         self._graph = Graph()
         self._delivered = -1
-        self._changed = threading.Condition()
+        self._still = threading.Lock()
+        # Who waits for the graph to get to a revision.
+        self._behind: list[tuple[int, Gate]] = []
         self._writers = Writers(self)
         self._head = SharedQuestion(journal.fetch_head)
         self._answering = True
@@ -80,7 +83,7 @@ class EmbeddedStore:
         health = {"store": "ok", "graph": "ok" if self._delivered >= 0 else "has not been read yet"}
         try:
             head = self._ask_head(deadline)
-            self._journal.check(deadline)
+            offload(self._journal.check, deadline)
         except EtcdComputeError as error:
             health["store"] = str(error)
             return health
@@ -98,19 +101,19 @@ class EmbeddedStore:
         """Take in a whole listing."""
         graph = Graph()
         graph.load(documents)
-        with self._changed:
+        with self._still:
             self._graph = graph
             self._delivered = revision
-            self._changed.notify_all()
+            self._tell_behind()
 
     def advance(self, changes: Iterable[Applied], revision: int) -> None:
         """Take in committed changes, each as a whole."""
-        with self._changed:
+        with self._still:
             for applied in changes:
                 self._graph.apply(applied)
             self._delivered = max(self._delivered, revision)
             self._graph.forget_removed(self._delivered)
-            self._changed.notify_all()
+            self._tell_behind()
 
     def _follow(self) -> None:
         while not self._stop.is_set():
@@ -133,18 +136,34 @@ class EmbeddedStore:
         self._answering = True
         return head
 
+    def _tell_behind(self) -> None:
+        arrived = [gate for revision, gate in self._behind if revision <= self._delivered]
+        if arrived:
+            self._behind = [each for each in self._behind if each[0] > self._delivered]
+            for each in arrived:
+                each.open()
+
     def _wait_for(self, revision: int, deadline: Deadline) -> None:
-        with self._changed:
-            while self._delivered < revision:
-                if not self._changed.wait(deadline.remaining_s):
-                    behind = "has not been read yet" if self._delivered < 0 else "lags behind"
-                    raise Unavailable(f"the placement graph {behind}: it stands at {self._delivered} of {revision}")
+        with self._still:
+            if self._delivered >= revision:
+                return
+            mine = (revision, gate())
+            self._behind.append(mine)
+        try:
+            arrived = mine[1].wait(deadline.remaining_s)
+        finally:
+            with self._still:
+                if mine in self._behind:
+                    self._behind.remove(mine)
+        if not arrived:
+            behind = "has not been read yet" if self._delivered < 0 else "lags behind"
+            raise Unavailable(f"the placement graph {behind}: it stands at {self._delivered} of {revision}")
 
     @contextmanager
     def _fresh(self) -> Iterator[Graph]:
         """Give the graph, with all that was written before, held still."""
         self.refresh(self._deadline())
-        with self._changed:
+        with self._still:
             yield self._graph
 
     # Writing, as the queue of writers needs it
@@ -152,7 +171,7 @@ class EmbeddedStore:
     @contextmanager
     def held_still(self) -> Iterator[Graph]:
         """Give the graph as it stands."""
-        with self._changed:
+        with self._still:
             yield self._graph
 
     def refresh(self, deadline: Deadline) -> None:
@@ -162,12 +181,12 @@ class EmbeddedStore:
     def commit(self, change: Change, deadline: Deadline) -> None:
         """Carry out a change and take it in."""
         try:
-            revision = self._journal.commit(change, deadline)
+            revision = offload(self._journal.commit, change, deadline)
         except (Unavailable, OutcomeUnknown):
             self._answering = False
             raise
         self._answering = True
-        with self._changed:
+        with self._still:
             # Where the watch was faster, what came behind this change may have come, too: it is no news any more.
             if revision > self._delivered:
                 self._graph.apply(Applied(revision, {**change.puts, **dict.fromkeys(change.removals)}))

@@ -9,6 +9,16 @@ from collections.abc import Callable
 
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import EtcdComputeError, Unavailable
+from etcdcompute.placement.suspension import Gate, gate, offload
+
+
+class _Question:
+    """A question and who waits for its answer. The first of them asks it, as soon as the one before is answered."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Gate] = []
+        self.asks: Gate | None = None
+        self.answer: int | EtcdComputeError | None = None
 
 
 class SharedQuestion:
@@ -16,44 +26,71 @@ class SharedQuestion:
 
     def __init__(self, fetch: Callable[[Deadline], int]) -> None:
         self._fetch = fetch
-        self._condition = threading.Condition()
-        self._asked = 0
-        self._answered = 0
+        self._lock = threading.Lock()
         self._out = False
-        self._answer: int | EtcdComputeError = 0
+        self._next: _Question | None = None
 
     def ask(self, deadline: Deadline) -> int:
         """Return an answer to a question put after this call began; raises what `fetch` raised."""
-        with self._condition:
-            wanted = self._asked + 1
-            while self._out and self._answered < wanted:
-                if not self._condition.wait(deadline.remaining_s):
-                    raise Unavailable("the store does not answer in time")
-            if self._answered >= wanted:
-                return self._value()
-            self._out = True
-            self._asked += 1
-            number = self._asked
-        answer: int | EtcdComputeError
-        answer = Unavailable("the question to the store was broken off")
+        with self._lock:
+            waits = self._out
+            if waits:
+                question = self._next = self._next or _Question()
+                mine = gate()
+                question.waiting.append(mine)
+            else:
+                self._out = True
+                question = _Question()
+        if waits:
+            self._wait(question, mine, deadline)
+        if question.answer is None:
+            self._put(question, deadline)
+        if isinstance(question.answer, EtcdComputeError):
+            # A new instance: one exception object should not be raised in several threads at once.
+            raise type(question.answer)(*question.answer.args) from question.answer
+        assert question.answer is not None  # noqa: S101 - for the type checker
+        return question.answer
+
+    def _wait(self, question: _Question, mine: Gate, deadline: Deadline) -> None:
+        """Wait for the answer, or for one's turn to ask."""
         try:
-            answer = self._fetch(deadline)
+            mine.wait(deadline.remaining_s)
+        except BaseException:
+            if self._is_asker(question, mine):
+                self._settle(question, Unavailable("the question to the store was broken off"))
+            raise
+        if question.answer is None and not self._is_asker(question, mine):
+            raise Unavailable("the store does not answer in time")
+
+    def _is_asker(self, question: _Question, mine: Gate) -> bool:
+        """Whether it is this waiter's turn to ask; if not, it has waited for too long and leaves."""
+        with self._lock:
+            if question.asks is mine:
+                return True
+            if mine in question.waiting:
+                question.waiting.remove(mine)
+            if not question.waiting and self._next is question:
+                self._next = None
+            return False
+
+    def _put(self, question: _Question, deadline: Deadline) -> None:
+        answer: int | EtcdComputeError = Unavailable("the question to the store was broken off")
+        try:
+            answer = offload(self._fetch, deadline)
         except EtcdComputeError as error:
             answer = error
         finally:
-            with self._condition:
-                self._out = False
-                self._answered = number
-                self._answer = answer
-                self._condition.notify_all()
-        if isinstance(answer, EtcdComputeError):
-            raise answer
-        return answer
+            self._settle(question, answer)
 
-    def _value(self) -> int:
-        if isinstance(self._answer, Unavailable):
-            # A new instance: one exception object should not be raised in several threads at once.
-            raise Unavailable(str(self._answer)) from self._answer
-        if isinstance(self._answer, EtcdComputeError):
-            raise self._answer
-        return self._answer
+    def _settle(self, question: _Question, answer: int | EtcdComputeError) -> None:
+        """Tell who waits for the answer, and let the next question be put."""
+        with self._lock:
+            question.answer = answer
+            following, self._next = self._next, None
+            self._out = following is not None
+            if following is not None:
+                following.asks = following.waiting[0]
+        for waiting in question.waiting:
+            waiting.open()
+        if following is not None and following.asks is not None:
+            following.asks.open()

@@ -26,10 +26,13 @@ from etcdcompute.placement.graph.documents import Kind, Ref
 from etcdcompute.placement.graph.errors import GenerationConflict
 from etcdcompute.placement.graph.journal import Stale
 from etcdcompute.placement.graph.memory import Graph
+from etcdcompute.placement.suspension import gate
 
 Decision = Callable[[Graph, Change], Any]
 
 _STALE_PAUSE_S = 0.005
+# How often who waits for a round that others have begun looks whether it is over.
+_SETTLED_MOST_S = 1.0
 # What etcd takes in one transaction unless told otherwise; it counts comparisons and operations apart.
 _MOST_OPERATIONS = 128
 _REHEARSED = frozenset({Kind.CONSUMER, Kind.GENERATION})
@@ -70,17 +73,18 @@ class _Ticket:
 class _Waiter:
     """One caller with its tickets: it is woken when all are done, or when it is its turn to lead."""
 
-    __slots__ = ("leads", "open", "woken")
+    __slots__ = ("gone", "leads", "open", "woken")
 
     def __init__(self, tickets: int) -> None:
         self.open = tickets
         self.leads = False
-        self.woken = threading.Event()
+        self.gone = False
+        self.woken = gate()
 
     def count_down(self) -> None:
         self.open -= 1
         if not self.open:
-            self.woken.set()
+            self.woken.open()
 
 
 class Writers:
@@ -104,14 +108,13 @@ class Writers:
             self._waiting.extend(tickets)
             if not self._led:
                 self._led = waiter.leads = True
-        if not waiter.leads and not waiter.woken.wait(deadline.remaining_s):
-            self._give_up(tickets)
-        if waiter.leads:
-            try:
-                while waiter.open:
-                    self._lead()
-            finally:
-                self._pass_on()
+        try:
+            if not waiter.leads and not waiter.woken.wait(deadline.remaining_s):
+                self._give_up(tickets)
+            while waiter.leads and waiter.open:
+                self._lead()
+        finally:
+            self._leave(waiter)
         return [ticket.error or ticket.outcome for ticket in tickets]
 
     def _give_up(self, tickets: list[_Ticket]) -> None:
@@ -122,17 +125,23 @@ class Writers:
                 if not waiter.leads and ticket in self._waiting:
                     self._waiting.remove(ticket)
                     ticket.settle(error=Unavailable("changes wait for a store that is slow or away; try again"))
-        if not waiter.leads:
-            waiter.woken.wait()
+        while waiter.open and not waiter.leads:
+            waiter.woken.wait(_SETTLED_MOST_S)
 
-    def _pass_on(self) -> None:
+    def _leave(self, waiter: _Waiter) -> None:
+        """Pass the lead on; who was broken off while it waited is waited for by nobody either."""
         with self._lock:
+            waiter.gone = True
+            if waiter.open:
+                self._waiting = deque(ticket for ticket in self._waiting if ticket.waiter is not waiter)
+            if not waiter.leads:
+                return
             if not self._waiting:
                 self._led = False
                 return
-            next_waiter = self._waiting[0].waiter
-            next_waiter.leads = True
-        next_waiter.woken.set()
+            following = self._waiting[0].waiter
+            following.leads = True
+        following.woken.open()
 
     def _lead(self) -> None:
         """Carry out one round."""
@@ -141,13 +150,11 @@ class Writers:
         try:
             left = self._carry_out(tickets)
         except BaseException:
-            # A bug: nobody shall wait for what nobody does any more.
-            for ticket in tickets:
-                if not ticket.done:
-                    ticket.settle(error=Unavailable("the change was broken off by an error of the service"))
+            # A bug, or the end of the service: nobody shall wait for what nobody does any more.
+            _fail(tickets, OutcomeUnknown("the change was broken off inside the service"))
             raise
         with self._lock:
-            self._waiting.extendleft(reversed(left))
+            self._waiting.extendleft(ticket for ticket in reversed(left) if not ticket.waiter.gone)
 
     def _carry_out(self, tickets: list[_Ticket]) -> list[_Ticket]:
         """Decide and commit; return the tickets that have to wait for another round."""
@@ -193,7 +200,7 @@ class Writers:
         half = (len(tickets) + 1) // 2
         put_off[:0] = tickets[half:]
         # Keep out of step with the other process.
-        threading.Event().wait(random.uniform(0, _STALE_PAUSE_S))  # noqa: S311 - no secret
+        gate().wait(random.uniform(0, _STALE_PAUSE_S))  # noqa: S311 - no secret
         return tickets[:half]
 
 
