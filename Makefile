@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 LAB_NAME ?= lab
 LAB := $(PYTHON) -m lab
+# What placement keeps its graph in while it is held against OpenStack's tests: etcd or memory.
+GRAPH ?= etcd
 GUEST_IMAGE := .cache/guest/etcdcompute-guest.qcow2
 INVENTORY := -i .lab/$(LAB_NAME)/inventory.yml -i inventories/lab
 
@@ -42,7 +44,7 @@ guest-image: $(VENV)/.installed  ## Build the small guest image from Debian's pa
 	@$(PYTHON) -m guest build --output $(GUEST_IMAGE)
 
 ##@ the tests
-test: lint unit functional sanity molecule  ## Everything CI runs
+test: lint unit functional conformance sanity molecule  ## Everything CI runs
 
 lint: $(VENV)/.installed  ## Formatting, style, types, playbooks
 	@$(BIN)/ruff format --check .
@@ -58,6 +60,10 @@ functional: $(VENV)/.installed  ## Tests with a real etcd, placement, libvirt an
 	@tools/packages functional lab
 	@# Each etcd takes 64 MB for its log; /tmp may be in memory.
 	@PYTEST_DEBUG_TEMPROOT=/var/tmp $(BIN)/pytest -q tests/functional
+
+conformance: $(VENV)/.conformance-installed  ## OpenStack's own tests of its Placement API against ours, live
+	@tools/packages functional
+	@$(BIN)/python -m tests.conformance.gabbi --graph $(GRAPH)
 
 sanity: $(VENV)/.installed  ## ansible-test sanity on a staged copy of the collection
 	@tools/sanity
@@ -99,4 +105,4 @@ clean:  ## Remove all labs, the virtual environment and all caches
 
 # The parts of a test share one machine.
 .NOTPARALLEL:
-.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional sanity molecule bench bench-instances clean
+.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional conformance sanity molecule bench bench-instances clean

@@ -1,0 +1,144 @@
+"""Our service over each kind of graph, one for each profile, and how its state is replaced before every file."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import urllib3
+
+from etcdcompute.deadline import Deadline
+from etcdcompute.kv.client import Client
+from etcdcompute.model import keys
+from etcdcompute.placement.graph.change import Change
+from etcdcompute.placement.graph.documents import HEAD, ref_of
+from etcdcompute.placement.graph.embedded import EmbeddedStore
+from etcdcompute.placement.graph.etcd import EtcdJournal
+from etcdcompute.placement.graph.journal import Journal, MemoryJournal
+from etcdcompute.placement.serve import serve
+from tests.conformance.gabbi.profiles import Profile
+from tests.conformance.gabbi.topologies import Documents
+from tests.functional.etcd_server import EtcdServer, free_ports
+from tests.functional.waiting import eventually
+
+START_TIMEOUT_S = 60.0
+# Less than etcd's 128 operations a transaction, the head included.
+_AT_ONCE = 100
+
+
+class Services(Protocol):
+    """A graph and the services over it."""
+
+    def replace(self, profile: Profile, documents: Documents) -> None:
+        """Make the graph that the profile's service shows consist of these documents and no others."""
+
+    def port_of(self, profile: Profile) -> int:
+        """Return the port of the profile's service on 127.0.0.1, which need not have been started."""
+
+
+class MemoryServices:
+    """memory://: one service in a thread of this process at a time, begun afresh with every file."""
+
+    def __init__(self, stack: ExitStack, directory: Path) -> None:
+        self._ports: dict[str, int] = {}
+        self._running = stack.enter_context(ExitStack())
+
+    def port_of(self, profile: Profile) -> int:
+        """Return a port of its own for each profile."""
+        return self._ports.setdefault(profile.name, free_ports(1)[0])
+
+    def replace(self, profile: Profile, documents: Documents) -> None:
+        """Start a new service."""
+        self._running.close()
+        journal = MemoryJournal()
+        store = EmbeddedStore(journal)
+        stop, ready = threading.Event(), threading.Event()
+        thread = threading.Thread(
+            target=serve,
+            name="placement-under-test",
+            kwargs={
+                "graph": "memory://",
+                "listen": f"127.0.0.1:{self.port_of(profile)}",
+                "auth": "noauth2",
+                "policy": profile.policy,
+                "cors_origins": profile.cors_origins,
+                "stop": stop,
+                "ready": lambda *_: ready.set(),
+                "store": store,
+            },
+        )
+        thread.start()
+        self._running.callback(thread.join)
+        self._running.callback(stop.set)
+        assert ready.wait(START_TIMEOUT_S)
+        # Only then does the journal have somebody to tell.
+        assert store.check_health()["graph"] == "ok"
+        _write(journal, documents)
+
+
+class EtcdServices:
+    """etcd://: a real etcd and, one for each profile, processes of `etcdcompute placement serve`."""
+
+    def __init__(self, stack: ExitStack, directory: Path) -> None:
+        self._etcd = stack.enter_context(EtcdServer(directory))
+        self._client = Client((self._etcd.endpoint,))
+        self._journal = EtcdJournal(self._client)
+        stack.callback(self._journal.close)
+        self._stack = stack
+        self._directory = directory
+        self._ports: dict[str, int] = {}
+        self._started: set[str] = set()
+
+    def port_of(self, profile: Profile) -> int:
+        """Return a port of its own for each profile."""
+        return self._ports.setdefault(profile.name, free_ports(1)[0])
+
+    def replace(self, profile: Profile, documents: Documents) -> None:
+        """Remove what is there, in transactions that the running services understand, and write what shall be."""
+        listed = self._client.read_prefix(keys.PLACEMENT).items
+        found = {ref: item.mod_revision for item in listed if (ref := ref_of(item.key)) not in (None, HEAD)}
+        refs = [ref for ref in found if ref is not None]
+        for start in range(0, len(refs), _AT_ONCE):
+            some = refs[start : start + _AT_ONCE]
+            self._journal.commit(
+                Change(expected={ref: found[ref] for ref in some}, removals=set(some)), Deadline.after(START_TIMEOUT_S)
+            )
+        _write(self._journal, documents)
+        if profile.name not in self._started:
+            self._start(profile)
+            self._started.add(profile.name)
+
+    def _start(self, profile: Profile) -> None:
+        program = str(Path(sys.executable).with_name("etcdcompute"))
+        listen = f"127.0.0.1:{self.port_of(profile)}"
+        command = [program, "placement", "serve", f"--graph=etcd://127.0.0.1:{self._etcd.port}", f"--listen={listen}"]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("ETCDCOMPUTE_")}
+        log = self._directory / f"{profile.name}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen([*command, *profile.arguments], stdout=output, stderr=output, env=environment)
+        self._stack.callback(process.wait)
+        self._stack.callback(process.terminate)
+
+        def healthy() -> bool:
+            assert process.poll() is None, f"the service ended: {log.read_text(encoding='utf-8')[-3000:]}"
+            try:
+                return urllib3.request("GET", f"http://{listen}/healthcheck", retries=False, timeout=5).status == 200
+            except urllib3.exceptions.HTTPError:
+                return False
+
+        eventually(healthy, f"the service on {listen} is healthy", START_TIMEOUT_S)
+
+
+def _write(journal: Journal, documents: Documents) -> None:
+    refs = list(documents)
+    for start in range(0, len(refs), _AT_ONCE):
+        some = refs[start : start + _AT_ONCE]
+        change = Change(expected=dict.fromkeys(some, 0), puts={ref: documents[ref] for ref in some})
+        journal.commit(change, Deadline.after(START_TIMEOUT_S))
+
+
+GRAPHS: Mapping[str, Callable[[ExitStack, Path], Services]] = {"etcd": EtcdServices, "memory": MemoryServices}
