@@ -173,6 +173,7 @@ def _run(app: ASGIApp, listener: socket.socket, stop: threading.Event) -> None:
         access_log=False,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=75,
         http=PlacementProtocol,

@@ -1,10 +1,16 @@
 """A change of the graph: which documents it was decided upon, and which it writes and removes, all or nothing."""
 
+import itertools
 import uuid
 from dataclasses import dataclass, field
 
 from etcdcompute.model.document import Document
 from etcdcompute.placement.graph.documents import HEAD, HeadDocument, Ref
+
+
+# A change's id is this process's own number and the change's; a uuid for each would cost more than its decision.
+_PROCESS = uuid.uuid4().hex
+_NUMBERS = itertools.count(1)
 
 
 @dataclass(slots=True)
@@ -17,7 +23,7 @@ class Change:
     expected: dict[Ref, int] = field(default_factory=dict)
     puts: dict[Ref, Document] = field(default_factory=dict)
     removals: set[Ref] = field(default_factory=set)
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=lambda: f"{_PROCESS}-{next(_NUMBERS)}")
 
     @property
     def empty(self) -> bool:

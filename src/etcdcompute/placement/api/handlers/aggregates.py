@@ -3,6 +3,7 @@
 from typing import Any
 
 from etcdcompute.placement.api.exchange import Request, Response, normal_uuid, now, read_body
+from etcdcompute.placement.api.handlers.inventories import unknown_first
 from etcdcompute.placement.api.schemas import aggregate as schema
 from etcdcompute.placement.graph.records import Provider
 from etcdcompute.placement.graph.store import GraphStore
@@ -18,8 +19,8 @@ def get(store: GraphStore, request: Request) -> Response:
 
 def replace(store: GraphStore, request: Request) -> Response:
     """Replace a provider's aggregates."""
-    store.get_provider(request.uuid)
-    data = read_body(request, schema.put(request.version))
+    with unknown_first(store, request.uuid):
+        data = read_body(request, schema.put(request.version))
     guarded = request.version >= _GENERATION_SINCE
     uuids = [normal_uuid(each) for each in (data["aggregates"] if guarded else data)]
     generation = data["resource_provider_generation"] if guarded else None

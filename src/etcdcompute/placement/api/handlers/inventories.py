@@ -1,6 +1,7 @@
 """Inventories of a provider."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -43,6 +44,16 @@ def read_inventories(
     return {name: _read(provider_uuid, name, each, version) for name, each in inventories.items()}
 
 
+@contextmanager
+def unknown_first(store: GraphStore, provider_uuid: str) -> Iterator[None]:
+    """Say that a provider is not there before saying what else is wrong with a request; asks only where that is so."""
+    try:
+        yield
+    except (Problem, BadInventory):
+        store.get_provider(provider_uuid)
+        raise
+
+
 def _describe(inventory: Inventory, generation: int | None = None) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.structs.asdict(inventory)
     if generation is not None:
@@ -79,12 +90,12 @@ def get(store: GraphStore, request: Request) -> Response:
 
 def create(store: GraphStore, request: Request) -> Response:
     """Add one inventory."""
-    store.get_provider(request.uuid)
-    data = read_body(request, schema.POST)
-    resource_class = data["resource_class"]
     prefix = f"Unable to create inventory for resource provider {request.uuid}: "
     try:
-        inventory = _read(request.uuid, resource_class, data, request.version)
+        with unknown_first(store, request.uuid):
+            data = read_body(request, schema.POST)
+            resource_class = data["resource_class"]
+            inventory = _read(request.uuid, resource_class, data, request.version)
         provider = store.add_inventory(request.uuid, resource_class, inventory)
     except InventoryExists as error:
         raise problem_of(error, "Update conflict: ") from error
@@ -97,10 +108,10 @@ def create(store: GraphStore, request: Request) -> Response:
 
 def replace_all(store: GraphStore, request: Request) -> Response:
     """Replace all inventories."""
-    store.get_provider(request.uuid)
-    data = read_body(request, schema.PUT_ALL)
     try:
-        inventories = read_inventories(request.uuid, data["inventories"], request.version)
+        with unknown_first(store, request.uuid):
+            data = read_body(request, schema.PUT_ALL)
+            inventories = read_inventories(request.uuid, data["inventories"], request.version)
         provider = store.set_inventories(request.uuid, inventories, data["resource_provider_generation"])
     except UnknownResourceClass as error:
         raise problem_of(
@@ -115,11 +126,11 @@ def replace_all(store: GraphStore, request: Request) -> Response:
 
 def update(store: GraphStore, request: Request) -> Response:
     """Replace one inventory."""
-    store.get_provider(request.uuid)
-    data = read_body(request, schema.PUT_ONE)
     resource_class = request.path_items["resource_class"]
     try:
-        inventory = _read(request.uuid, resource_class, data, request.version)
+        with unknown_first(store, request.uuid):
+            data = read_body(request, schema.PUT_ONE)
+            inventory = _read(request.uuid, resource_class, data, request.version)
         provider = store.update_inventory(request.uuid, resource_class, inventory, data["resource_provider_generation"])
     except InventoryNotFound as error:
         prefix = f"No inventory record with resource class for resource provider {request.uuid}: "
