@@ -20,6 +20,8 @@ from etcdcompute.placement.candidates.search import find_candidates
 from etcdcompute.placement.graph import decide, decide_claims, decide_names, decide_reshape, decide_trees, queries
 from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import Ref
+from etcdcompute.placement.graph.export import Snapshot, take_snapshot
+from etcdcompute.placement.graph.feed import Feed
 from etcdcompute.placement.graph.freshness import SharedQuestion
 from etcdcompute.placement.graph.journal import Journal
 from etcdcompute.placement.graph.memory import Graph
@@ -55,6 +57,9 @@ class EmbeddedStore:
         self._timeout_s = request_timeout_s
         self._graph = Graph()
         self._delivered = -1
+        # The last change of this process that was taken in before it was delivered.
+        self._ahead = -1
+        self._feed = Feed()
         self._still = threading.Lock()
         # Who waits for the graph to get to a revision.
         self._behind: list[tuple[int, Gate]] = []
@@ -99,18 +104,22 @@ class EmbeddedStore:
 
     def reset(self, documents: Iterable[tuple[Ref, Document, int]], revision: int) -> None:
         """Take in a whole listing."""
+        listed = list(documents)
         graph = Graph()
-        graph.load(documents)
+        graph.load(listed)
         with self._still:
             self._graph = graph
             self._delivered = revision
+            self._feed.start_over(listed)
             self._tell_behind()
 
     def advance(self, changes: Iterable[Applied], revision: int) -> None:
         """Take in committed changes, each as a whole."""
+        arrived = list(changes)
         with self._still:
-            for applied in changes:
+            for applied in arrived:
                 self._graph.apply(applied)
+            self._feed.add(arrived)
             self._delivered = max(self._delivered, revision)
             self._graph.forget_removed(self._delivered)
             self._tell_behind()
@@ -189,6 +198,7 @@ class EmbeddedStore:
         with self._still:
             # Where the watch was faster, what came behind this change may have come, too: it is no news any more.
             if revision > self._delivered:
+                self._ahead = revision
                 self._graph.apply(Applied(revision, {**change.puts, **dict.fromkeys(change.removals)}))
 
     def _change(self, decision: Callable[[Graph, Change], _T]) -> _T:
@@ -265,6 +275,22 @@ class EmbeddedStore:
         """Return all resource classes."""
         with self._fresh() as graph:
             return queries.list_resource_classes(graph)
+
+    def take_snapshot(self) -> Snapshot:
+        """Return the whole graph as it stands at one revision."""
+        deadline = self._deadline()
+        self.refresh(deadline)
+        while True:
+            with self._still:
+                ahead = self._ahead
+                if ahead <= self._delivered:
+                    return take_snapshot(self._graph)
+            self._wait_for(ahead, deadline)
+
+    def follow_changes(self) -> Feed:
+        """Return the feed of changes, with all in it that was written before."""
+        self.refresh(self._deadline())
+        return self._feed
 
     # Writes
 

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from etcdcompute.errors import EtcdComputeError
 from etcdcompute.placement.candidates.request import CandidateRequest, Candidates
+from etcdcompute.placement.graph.export import Snapshot
+from etcdcompute.placement.graph.feed import Feed
 from etcdcompute.placement.graph.records import (
     Claim,
     Consumer,
@@ -57,6 +59,12 @@ class Reads(Protocol):
 
     def list_resource_classes(self) -> list[Named]:
         """Return all resource classes."""
+
+    def take_snapshot(self) -> Snapshot:
+        """Return the whole graph as it stands at one revision."""
+
+    def follow_changes(self) -> Feed:
+        """Return what has changed lately, and where to hear of what will; all that was written before is in it."""
 
 
 class Writes(Protocol):
