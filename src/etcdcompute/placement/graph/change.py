@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from etcdcompute.model.document import Document
 from etcdcompute.placement.graph.documents import HEAD, HeadDocument, Ref
 
-
 # A change's id is this process's own number and the change's; a uuid for each would cost more than its decision.
 _PROCESS = uuid.uuid4().hex
 _NUMBERS = itertools.count(1)
