@@ -62,11 +62,6 @@ def create_provider(
     graph: Graph, change: Change, uuid: str, name: str, parent_uuid: str | None, clock: Clock = time.time
 ) -> Provider:
     """Create a provider, at the top or below another."""
-    taken = [f"uuid: {uuid}"] if graph.node(uuid) else []
-    if name in graph.names:
-        taken.append(f"name: {name}")
-    if taken:
-        raise NameTaken(f"Conflicting resource provider {', '.join(taken)} already exists.")
     parent = None
     if parent_uuid is not None:
         if parent_uuid == uuid:
@@ -78,6 +73,11 @@ def create_provider(
         if parent is None:
             raise BadProviderTree("Object action create failed because: parent provider UUID does not exist.")
         touch(change, parent, bump=0)
+    taken = [f"uuid: {uuid}"] if graph.node(uuid) else []
+    if name in graph.names:
+        taken.append(f"name: {name}")
+    if taken:
+        raise NameTaken(f"Conflicting resource provider {', '.join(taken)} already exists.")
     now = clock()
     document = ProviderDocument(uuid=uuid, name=name, parent_uuid=parent_uuid, created_at=now, updated_at=now)
     change.expect(Ref(Kind.GENERATION, uuid), 0)

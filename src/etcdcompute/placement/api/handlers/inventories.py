@@ -135,6 +135,9 @@ def update(store: GraphStore, request: Request) -> Response:
     except InventoryNotFound as error:
         prefix = f"No inventory record with resource class for resource provider {request.uuid}: "
         raise problem_of(error, prefix, status=400) from error
+    except UnknownResourceClass as error:
+        # Here the class is part of the address.
+        raise problem_of(error, status=404) from error
     except BadInventory as error:
         raise problem_of(error, f"Unable to update inventory for resource provider {request.uuid}: ") from error
     return _one_of(provider, resource_class)

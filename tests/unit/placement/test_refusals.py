@@ -1,0 +1,72 @@
+"""Which refusal a client gets where a request is wrong in more than one way, or where one is easily taken for another.
+
+The cases were found by the differential check (`tests/conformance/differential`) and are as OpenStack has them.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from etcdcompute.placement.api.app import PlacementApp
+from etcdcompute.placement.graph.embedded import EmbeddedStore
+from etcdcompute.placement.graph.journal import MemoryJournal
+
+ROOT, OTHER, NOBODY = (f"00000000-0000-0000-0000-00000000000{digit}" for digit in "12f")
+
+
+@pytest.fixture
+def app() -> Iterator[PlacementApp]:
+    store = EmbeddedStore(MemoryJournal())
+    store.start()
+    application = PlacementApp(store)
+    yield application
+    application.close()
+    store.close()
+
+
+def ask(app: PlacementApp, method: str, path: str, body: Any = None, version: str = "1.39") -> int:
+    sent: list[Any] = []
+    data = b"" if body is None else json.dumps(body).encode()
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": data, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = {"openstack-api-version": f"placement {version}", "content-type": "application/json"}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "server": ("127.0.0.1", 8778),
+        "scheme": "http",
+    }
+    asyncio.run(app(scope, receive, send))
+    status: int = sent[0]["status"]
+    return status
+
+
+def provider(uuid: str, name: str, parent: str | None = None) -> dict[str, Any]:
+    return {"uuid": uuid, "name": name, **({"parent_provider_uuid": parent} if parent else {})}
+
+
+def test_a_parent_that_is_missing_is_told_before_a_name_that_is_taken(app: PlacementApp) -> None:
+    assert ask(app, "POST", "/resource_providers", provider(ROOT, "root")) == 200
+    assert ask(app, "POST", "/resource_providers", provider(ROOT, "root")) == 409
+    assert ask(app, "POST", "/resource_providers", provider(ROOT, "root", NOBODY)) == 400
+    assert ask(app, "POST", "/resource_providers", provider(ROOT, "root", ROOT)) == 400
+
+
+def test_a_class_that_does_not_exist_is_not_found_where_it_is_part_of_the_address(app: PlacementApp) -> None:
+    assert ask(app, "POST", "/resource_providers", provider(ROOT, "root")) == 200
+    inventories = f"/resource_providers/{ROOT}/inventories"
+    body = {"total": 4, "resource_provider_generation": 0}
+    assert ask(app, "PUT", f"{inventories}/CUSTOM_NONE", body) == 404
+    assert ask(app, "PUT", f"{inventories}/VCPU", body) == 400
+    assert ask(app, "POST", inventories, {"total": 4, "resource_class": "CUSTOM_NONE"}) == 400
