@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.deployments import DEPLOYMENTS, Deployment
 from bench.figures import described
+from bench.peer import OpenStack
 from bench.profiling import find_profiler, profiled
 from bench.report import Results, comparison, machine, nearness, write_json
 from bench.rows import Row, chosen
@@ -122,7 +123,8 @@ def _run(arguments: argparse.Namespace) -> bool:
         folder = Path(
             around.enter_context(tempfile.TemporaryDirectory(prefix="etcdcompute-bench-", dir=arguments.folder))
         )
-        sides: list[Side] = [Ours(folder)]
+        ours = Ours(folder)
+        sides: list[Side] = [OpenStack(folder), ours] if arguments.peer == "yes" else [ours]
         for deployment in DEPLOYMENTS:
             for side in sides:
                 run.measure(side, deployment)

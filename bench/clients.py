@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bench.wire import Answer, BenchError, connect
+from bench.wire import Address, Answer, BenchError, connect
 
 _RECEIVE_BYTES = 1 << 16
 # A service that answers nothing for so long is not slow but gone.
@@ -46,7 +46,7 @@ class Tally:
 class _Client:
     """One connection and the job it is at."""
 
-    def __init__(self, address: tuple[str, int], jobs: Iterator[Job]) -> None:
+    def __init__(self, address: Address, jobs: Iterator[Job]) -> None:
         self.address = address
         self.socket = connect(address)
         self._jobs = jobs
@@ -76,7 +76,7 @@ class _Client:
         self.socket.sendall(self.request)
 
 
-def run_clients(address: tuple[str, int], jobs: Iterator[Job], *, clients: int, seconds: float | None = None) -> Tally:
+def run_clients(address: Address, jobs: Iterator[Job], *, clients: int, seconds: float | None = None) -> Tally:
     """Let the clients share out the jobs: until there are none, or for `seconds` (jobs begun are then ended).
 
     Every answer must be a success. A claim that lost a race (`placement.concurrent_update`) is sent again, as Nova
@@ -99,6 +99,8 @@ def run_clients(address: tuple[str, int], jobs: Iterator[Job], *, clients: int, 
                 raise BenchError(f"no answer in {_SILENCE_S:g} s: {everyone[0].request[:200].decode()}")
             for key, _ in ready:
                 busy -= not _receive(key.data, selector, tally, until)
+    except OSError as error:
+        raise BenchError(f"the service at port {address.port} has gone: {error}") from error
     finally:
         selector.close()
         for client in everyone:
@@ -115,7 +117,7 @@ def _receive(client: _Client, selector: selectors.BaseSelector, tally: Tally, un
     if not client.answer.feed(received):
         return True
     answer = client.answer
-    if answer.closes:
+    if answer.closes or not client.address.keeps_alive:
         selector.unregister(client.socket)
         client.socket.close()
         client.socket = connect(client.address)

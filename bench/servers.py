@@ -77,6 +77,11 @@ class Server:
         self.end()
 
 
+def environment_without(*prefixes: str) -> dict[str, str]:
+    """Return the environment less the variables that would configure a server behind the bench's back."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
+
+
 def free_ports(count: int) -> list[int]:
     """Return different loopback ports that were free a moment ago."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]

@@ -1,6 +1,5 @@
 """The two sides of the comparison: a service over an empty store, on this machine's disk."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bench.servers import Server, free_ports
-from bench.wire import TOKEN, Connection
+from bench.servers import Server, environment_without, free_ports
+from bench.wire import TOKEN, Address, Connection
 
 # The program beside the running interpreter: the virtual environment's, whether or not that is activated.
 _PROGRAM = str(Path(sys.executable).with_name("etcdcompute"))
@@ -20,7 +19,7 @@ class Service:
     """A running placement service; `etcd` is the endpoint of the etcd that it keeps its graph in, if it does."""
 
     server: Server
-    address: tuple[str, int]
+    address: Address
     etcd: str = ""
 
 
@@ -60,6 +59,7 @@ class Ours:
         client_port, peer_port, port = free_ports(3)
         endpoint = f"http://127.0.0.1:{client_port}"
         peer = f"http://127.0.0.1:{peer_port}"
+        address = Address("127.0.0.1", port)
         etcd_command = [
             "etcd",
             "--name=bench",
@@ -72,22 +72,22 @@ class Ours:
             "--logger=zap",
             "--log-level=warn",
         ]
-        with Server("etcd", etcd_command, folder, environment=_without("ETCD_")) as etcd:
-            etcd.await_ready(lambda: answers(("127.0.0.1", client_port), "/health"))
+        with Server("etcd", etcd_command, folder, environment=environment_without("ETCD_")) as etcd:
+            etcd.await_ready(lambda: answers(Address("127.0.0.1", client_port), "/health"))
             settings = folder / "etcdcompute.yaml"
             settings.write_text(f"log: {{level: warning}}\nplacement: {{token: {TOKEN}}}\n")
             command = [_PROGRAM, f"--config={settings}", "placement", "serve"]
             command += [f"--graph=etcd://127.0.0.1:{client_port}", f"--listen=127.0.0.1:{port}"]
-            with Server("placement", command, folder, environment=_without("ETCDCOMPUTE_")) as server:
-                server.await_ready(lambda: answers(("127.0.0.1", port), "/healthcheck"))
-                yield Service(server, ("127.0.0.1", port), endpoint)
+            with Server("placement", command, folder, environment=environment_without("ETCDCOMPUTE_")) as server:
+                server.await_ready(lambda: answers(address, "/healthcheck"))
+                yield Service(server, address, endpoint)
 
     def memory_mb(self, service: Service) -> float:
         """Return the memory of the process, and of all others that it may have started."""
         return sum(service.server.resident_mb())
 
 
-def answers(address: tuple[str, int], target: str) -> bool:
+def answers(address: Address, target: str) -> bool:
     """Tell whether a GET succeeds; OSError or BenchError where nobody listens."""
     connection = Connection(address, limit_s=5.0)
     try:
@@ -95,8 +95,3 @@ def answers(address: tuple[str, int], target: str) -> bool:
     finally:
         connection.close()
     return True
-
-
-def _without(prefix: str) -> dict[str, str]:
-    """Return the environment less the variables that would configure a server behind the bench's back."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(prefix)}

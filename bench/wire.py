@@ -7,7 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 TOKEN = "admin"
 """What both services take: ours as its token, OpenStack's `noauth2` as an administrator."""
@@ -16,6 +16,14 @@ VERSION = "1.39"
 _RECEIVE_BYTES = 1 << 18
 _HEAD_END = b"\r\n\r\n"
 _CONFLICT = b"placement.concurrent_update"
+
+
+class Address(NamedTuple):
+    """Where a service listens, and whether it takes more than one request on a connection."""
+
+    host: str
+    port: int
+    keeps_alive: bool = True
 
 
 class BenchError(Exception):
@@ -127,7 +135,7 @@ class Answer:
 class Connection:
     """One connection that is kept alive, one request at a time."""
 
-    def __init__(self, address: tuple[str, int], *, limit_s: float = 600.0) -> None:
+    def __init__(self, address: Address, *, limit_s: float = 600.0) -> None:
         self._address = address
         self._limit_s = limit_s
         self._socket: socket.socket | None = None
@@ -151,7 +159,7 @@ class Connection:
         except OSError as error:
             self.close()
             raise BenchError(f"{request[:100].decode(errors='replace')}: {error}") from error
-        if answer.closes:
+        if answer.closes or not self._address.keeps_alive:
             self.close()
         return answer
 
@@ -169,8 +177,8 @@ class Connection:
             self._socket = None
 
 
-def connect(address: tuple[str, int]) -> socket.socket:
+def connect(address: Address) -> socket.socket:
     """Return a connected socket that sends at once."""
-    connected = socket.create_connection(address, timeout=10)
+    connected = socket.create_connection((address.host, address.port), timeout=10)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connected
