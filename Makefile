@@ -46,7 +46,7 @@ guest-image: $(VENV)/.installed  ## Build the small guest image from Debian's pa
 ##@ the tests
 test: lint unit functional conformance sanity molecule  ## Everything CI runs
 
-lint: $(VENV)/.installed  ## Formatting, style, types, playbooks
+lint: $(VENV)/.conformance-installed  ## Formatting, style, types, playbooks
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -91,12 +91,12 @@ $(VENV)/.installed: pyproject.toml tools/packages
 	@tools/packages python
 	@echo "making the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --disable-pip-version-check --use-pep517 --progress-bar off --editable '.[agent,dev]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
+	@$(BIN)/pip install --disable-pip-version-check --use-pep517 --progress-bar off --editable '.[agent,policy,dev]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
 	@touch $@
 
 $(VENV)/.conformance-installed: $(VENV)/.installed
 	@echo "installing OpenStack's placement and its tests"
-	@$(BIN)/pip install --disable-pip-version-check --use-pep517 --progress-bar off --editable '.[agent,dev,conformance]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
+	@$(BIN)/pip install --disable-pip-version-check --use-pep517 --progress-bar off --editable '.[agent,policy,dev,conformance]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
 	@touch $@
 
 clean:  ## Remove all labs, the virtual environment and all caches
