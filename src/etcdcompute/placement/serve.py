@@ -68,7 +68,8 @@ def serve(
             )
             if ready is not None:
                 ready(address[0], address[1])
-            _run(CrossOrigin(app, cors_origins) if cors_origins else app, listener, stop or threading.Event())
+            asgi = CrossOrigin(app, cors_origins) if cors_origins else app
+            _run(asgi, listener, stop or threading.Event(), app.stop)
     finally:
         app.close()
         store.close()
@@ -166,7 +167,7 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _run(app: ASGIApp, listener: socket.socket, stop: threading.Event) -> None:
+def _run(app: ASGIApp, listener: socket.socket, stop: threading.Event, end_streams: Callable[[], None]) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -183,6 +184,7 @@ def _run(app: ASGIApp, listener: socket.socket, stop: threading.Event) -> None:
 
     def ask_to_stop(*_: object) -> None:
         server.should_exit = True
+        end_streams()
 
     in_main = threading.current_thread() is threading.main_thread()
     # uvicorn raises the signal again when it has stopped; to have been told to stop is not a failure.

@@ -30,7 +30,8 @@ from etcdcompute.placement.api.media import accepts
 from etcdcompute.placement.api.pages import refusal
 from etcdcompute.placement.api.problems import Problem, problem_of
 from etcdcompute.placement.api.routes import OPEN_PATHS, ROUTES, Action
-from etcdcompute.placement.api.routing import Router
+from etcdcompute.placement.api.routing import AnyAction, Router
+from etcdcompute.placement.api.streams import StreamAction, StreamedAnswer, Streams
 from etcdcompute.placement.graph.store import GraphStore
 
 _LOG = logging.getLogger(__name__)
@@ -48,6 +49,11 @@ class PlacementApp:
         self._gate = gate or Everybody()
         self._router = Router(ROUTES)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="placement-api")
+        self._streams = Streams(store, self._workers)
+
+    def stop(self) -> None:
+        """Have the streams end, which nothing else would; from any thread, or in a signal's handler."""
+        self._streams.stop()
 
     def close(self) -> None:
         """Let the threads end."""
@@ -68,26 +74,30 @@ class PlacementApp:
                 http.method,
                 _target(http),
                 answer.status_code,
-                len(answer.body),
+                answer.sent_bytes if isinstance(answer, StreamedAnswer) else len(answer.body),
                 1000 * (time.monotonic() - started),
                 request_id,
             )
 
-    async def _answer(self, http: HttpRequest, request_id: str) -> HttpResponse:
+    async def _answer(self, http: HttpRequest, request_id: str) -> HttpResponse | StreamedAnswer:
         negotiated: int | None = None
 
         def refuse(problem: Problem) -> HttpResponse:
             return refusal(
-                problem, negotiated, request_id, http.headers.get("accept", ""), _common(negotiated, request_id)
+                problem, negotiated, request_id, http.headers.get("accept", ""), _common(http, negotiated, request_id)
             )
 
         try:
             caller = Everybody() if http.scope["path"] in OPEN_PATHS else self._gate.admit(http.headers)
-            negotiated = version.negotiate(http.headers)
+            negotiated = version.LATEST if _is_own(http) else version.negotiate(http.headers)
             _check_content_headers(http)
             action, path_items = self._router.find(http.method, http.scope["path"], negotiated)
             _check_media(action, http.headers)
             _check_allowed(caller, action, http)
+            if isinstance(action, StreamAction):
+                stream = await action.handler(self._streams, http)
+                stream.headers.update(_common(http, negotiated, request_id))
+                return stream
             request = await _read(http, negotiated, path_items)
             response = await self._handle(action, request)
             return _success(http, response, negotiated, request_id)
@@ -118,7 +128,7 @@ def _check_content_headers(http: HttpRequest) -> None:
         raise Problem(400, "content-type header required when content-length > 0")
 
 
-def _check_allowed(caller: Caller, action: Action, http: HttpRequest) -> None:
+def _check_allowed(caller: Caller, action: AnyAction, http: HttpRequest) -> None:
     if not caller.may(action.rule, http.query_params.get("project_id")):
         what = action.rule or f"{http.method} {http.scope['path']}"
         raise Problem(403, f"Policy does not allow {what} to be performed.")
@@ -144,14 +154,17 @@ async def _read(http: HttpRequest, negotiated: int, path_items: Mapping[str, str
     )
 
 
-def _check_media(action: Action, headers: Mapping[str, str]) -> None:
-    """Make sure that a body is JSON, and that JSON is welcome where there will be some."""
-    if action.takes_json:
-        given = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if given != "application/json":
-            raise Problem(415, f"The media type {given or None} is not supported, use application/json")
-    if action.gives_json and not accepts(headers.get("accept", ""), "application/json"):
-        raise Problem(406, "Only application/json is provided")
+def _check_media(action: AnyAction, headers: Mapping[str, str]) -> None:
+    """Make sure that a body is of the type that is taken, and that the answer's type is welcome."""
+    if isinstance(action, StreamAction):
+        takes, gives = action.takes, action.gives
+    else:
+        takes, gives = "application/json" * action.takes_json, "application/json" * action.gives_json
+    given = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if takes and given != takes:
+        raise Problem(415, f"The media type {given or None} is not supported, use {takes}")
+    if gives and not accepts(headers.get("accept", ""), gives):
+        raise Problem(406, f"Only {gives} is provided")
 
 
 def _target(http: HttpRequest) -> str:
@@ -167,21 +180,30 @@ def _request_id(headers: Mapping[str, str]) -> str:
 
 
 def _success(http: HttpRequest, response: Response, negotiated: int, request_id: str) -> HttpResponse:
-    headers = {**response.headers, **_common(negotiated, request_id)}
+    headers = {**response.headers, **_common(http, negotiated, request_id)}
     if "location" in headers:
         headers["location"] = f"{http.base_url}{headers['location'].removeprefix('/')}"
     modified = response.cached_since(negotiated)
     if modified is not None:
         headers["last-modified"] = formatdate(modified, usegmt=True)
         headers["cache-control"] = "no-cache"
+    if response.content is not None:
+        return HttpResponse(response.content, response.status, headers, media_type=response.media_type)
     if response.document is None:
         return HttpResponse(status_code=response.status, headers=headers)
     body = json.dumps(response.document)
     return HttpResponse(body, response.status, headers, media_type="application/json")
 
 
-def _common(negotiated: int | None, request_id: str) -> dict[str, str]:
-    headers = {"vary": version.HEADER, "x-openstack-request-id": request_id}
-    if negotiated is not None:
-        headers[version.HEADER] = f"{version.SERVICE} {version.text(negotiated)}"
+def _common(http: HttpRequest, negotiated: int | None, request_id: str) -> dict[str, str]:
+    headers = {"x-openstack-request-id": request_id}
+    if not _is_own(http):
+        headers["vary"] = version.HEADER
+        if negotiated is not None:
+            headers[version.HEADER] = f"{version.SERVICE} {version.text(negotiated)}"
     return headers
+
+
+def _is_own(http: HttpRequest) -> bool:
+    """Whether a route is ours and not OpenStack's: those have no versions, whatever the header asks for."""
+    return bool(http.scope["path"].startswith("/graph/"))

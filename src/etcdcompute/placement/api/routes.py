@@ -7,6 +7,10 @@ from etcdcompute.placement.api.handlers import (
     aggregates,
     allocation_candidates,
     allocations,
+    graph_events,
+    graph_export,
+    graph_load,
+    graph_trees,
     inventories,
     reshaper,
     resource_classes,
@@ -16,6 +20,7 @@ from etcdcompute.placement.api.handlers import (
     usages,
 )
 from etcdcompute.placement.api.routing import Action, Handler, Methods
+from etcdcompute.placement.api.streams import StreamAction
 
 OPEN_PATHS: Final = frozenset({"", "/", "/healthcheck"})
 _PROVIDER: Final = "/resource_providers/{uuid}"
@@ -108,4 +113,15 @@ ROUTES: Final[Mapping[str, Methods]] = {
         "DELETE": _does(traits.delete, "traits:delete", since=6),
     },
     "/usages": {"GET": _reads(usages.of_project, "usages", since=9)},
+    # Ours, without versions and for administrators and services.
+    "/graph/trees": {
+        "POST": (StreamAction(graph_load.load, takes=graph_load.MEDIA_TYPE, gives=graph_load.MEDIA_TYPE),)
+    },
+    "/graph/trees/{root}": {
+        "GET": _reads(graph_trees.get),
+        "PUT": _writes(graph_trees.declare),
+        "DELETE": _does(graph_trees.delete),
+    },
+    "/graph/events": {"GET": (StreamAction(graph_events.follow, gives="text/event-stream"),)},
+    "/graph/export": {"GET": (Action(graph_export.export, lengthy=True),)},
 }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from etcdcompute.placement.api.exchange import Request, Response
 from etcdcompute.placement.api.problems import Problem
+from etcdcompute.placement.api.streams import StreamAction
 from etcdcompute.placement.graph.store import GraphStore
 
 Handler = Callable[[GraphStore, Request], Response]
@@ -27,7 +28,8 @@ class Action:
     lengthy: bool = False
 
 
-Methods = Mapping[str, Sequence[Action]]
+AnyAction = Action | StreamAction
+Methods = Mapping[str, Sequence[AnyAction]]
 
 
 class Router:
@@ -39,7 +41,7 @@ class Router:
             segments = tuple(path.split("/"))
             self._by_length.setdefault(len(segments), []).append((segments, methods))
 
-    def find(self, method: str, path: str, version: int) -> tuple[Action, dict[str, str]]:
+    def find(self, method: str, path: str, version: int) -> tuple[AnyAction, dict[str, str]]:
         """Return the action and the values of the path's names."""
         segments = tuple(path.split("/"))
         for pattern, methods in self._by_length.get(len(segments), ()):
@@ -61,7 +63,7 @@ def _match(pattern: tuple[str, ...], segments: tuple[str, ...]) -> dict[str, str
     return items
 
 
-def _choose(methods: Methods, method: str, version: int) -> Action:
+def _choose(methods: Methods, method: str, version: int) -> AnyAction:
     actions = methods.get(method)
     if actions is None:
         detail = f"The method {method} is not allowed for this resource."
