@@ -214,12 +214,17 @@ class _Round:
         self._outcomes: dict[_Ticket, Any] = {}
         self._refusals: dict[_Ticket, EtcdComputeError] = {}
         self._sealed: set[Ref] = set()
+        self._full = False
 
     def decide(self, graph: Graph, tickets: Sequence[_Ticket], most: int) -> None:
         """Decide as many as can be carried out together; the graph is afterwards as it was."""
         rehearsals = []
         try:
-            for ticket in tickets:
+            for number, ticket in enumerate(tickets):
+                if self._full:
+                    # To decide what will not fit either would cost each change of a long queue a decision a round.
+                    self.put_off.extend(tickets[number:])
+                    break
                 change = self._decide_one(graph, ticket)
                 if change is None:
                     continue
@@ -255,10 +260,11 @@ class _Round:
         if ticket.alone or self.decided[0].alone:
             return False
         mine = self.change
-        if len(mine.expected) + len(change.expected) > most:
-            return False
+        compared = len(mine.expected) + len(change.expected)
         # One more is the head's.
-        if len(mine.puts) + len(mine.removals) + len(change.puts) + len(change.removals) >= most:
+        written = len(mine.puts) + len(mine.removals) + len(change.puts) + len(change.removals) + 1
+        if max(compared, written) > most:
+            self._full = True
             return False
         return self._sealed.isdisjoint(change.expected) and self._sealed.isdisjoint(_written(change))
 
