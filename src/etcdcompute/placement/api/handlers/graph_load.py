@@ -33,7 +33,7 @@ from etcdcompute.placement.graph.trees import Tree, TreeOutcome
 _LOG = logging.getLogger(__name__)
 MEDIA_TYPE: Final = "application/x-ndjson"
 MAX_LINE_BYTES: Final = 1024 * 1024
-_BATCH_LINES: Final = 256
+_BATCH_LINES: Final = 126
 _BATCH_BYTES: Final = 1024 * 1024
 PROGRESS_LINES: Final = 500
 # Refusals that wait for a client to read them; further ones are only counted.
@@ -279,13 +279,27 @@ def _declare(store: GraphStore, lines: Sequence[_Line]) -> list[_Outcome]:
             trees.append((number, read_tree(line)))
         except InvalidInput as error:
             outcomes.append(_Refusal(number, None, error))
-    try:
-        declared = store.declare_trees([tree for _, tree in trees])
-    except EtcdComputeError as error:
-        declared = [error] * len(trees)
-    for (number, tree), outcome in zip(trees, declared, strict=True):
-        outcomes.append(outcome if isinstance(outcome, TreeOutcome) else _Refusal(number, tree.root_uuid, outcome))
+    while trees:
+        # Trees that are declared together may be carried out in any order; of one root the last shall count.
+        together = _distinct(trees)
+        try:
+            declared = store.declare_trees([tree for _, tree in trees[:together]])
+        except EtcdComputeError as error:
+            declared = [error] * together
+        for (number, tree), outcome in zip(trees, declared, strict=False):
+            outcomes.append(outcome if isinstance(outcome, TreeOutcome) else _Refusal(number, tree.root_uuid, outcome))
+        del trees[:together]
     return outcomes
+
+
+def _distinct(trees: Sequence[tuple[int, Tree]]) -> int:
+    """Return how many of the first trees have roots of their own."""
+    roots: set[str] = set()
+    for count, (_, tree) in enumerate(trees):
+        if tree.root_uuid in roots:
+            return count
+        roots.add(tree.root_uuid)
+    return len(trees)
 
 
 def _line(document: dict[str, Any]) -> bytes:
