@@ -20,6 +20,9 @@ from etcdcompute.placement.api.schemas import allocation_candidate as schema
 from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup
 
 _GROUP_KEY = re.compile(r"(resources|required|member_of|in_tree)([a-zA-Z0-9_-]*)")
+_LIMIT = re.compile(r"[1-9][0-9]*")
+_POLICY = re.compile(r"none|isolate")
+_MOST_DIGITS = 9
 _SAME_SUBTREE_SINCE = 36
 _FORBIDDEN_TRAITS_SINCE = 22
 
@@ -27,7 +30,6 @@ _FORBIDDEN_TRAITS_SINCE = 22
 def read_candidate_query(request: Request) -> CandidateRequest:
     """Return what the query asks for, in the sense of the request's version; 400 says what is wrong with it."""
     check_query(request, schema.query(request.version))
-    limit = request.all("limit")
     root_required = request.all("root_required")
     if len(root_required) > 1:
         raise Problem(400, "Query parameter 'root_required' may be specified only once.", code=QUERY_DUPLICATE_KEY)
@@ -41,21 +43,35 @@ def read_candidate_query(request: Request) -> CandidateRequest:
     subtrees = _same_subtrees(request)
     groups = _groups(request)
     _check_groups(groups, subtrees, request.version)
-    policies = request.all("group_policy")
-    if not policies and sum(1 for group in groups if group.suffix) > 1:
+    policy = _first_of_form(request, "group_policy", _POLICY)
+    if policy is None and sum(1 for group in groups if group.suffix) > 1:
         raise Problem(
             400,
             'The "group_policy" parameter is required when specifying more than one "resources{N}" parameter.',
         )
     return CandidateRequest(
         groups=groups,
-        isolate=policies[:1] == ["isolate"],
+        isolate=policy == "isolate",
         same_subtrees=subtrees,
         root_required=frozenset(required),
         root_forbidden=frozenset(forbidden),
-        limit=int(limit[0]) if limit else None,
+        limit=_limit(request),
         nested=request.version >= 29,
     )
+
+
+def _limit(request: Request) -> int | None:
+    limit = _first_of_form(request, "limit", _LIMIT)
+    # A number may have more digits than Python reads.
+    return None if limit is None or len(limit) > _MOST_DIGITS else int(limit)
+
+
+def _first_of_form(request: Request, key: str, form: re.Pattern[str]) -> str | None:
+    """Return the first of a parameter's values, which is the one that counts; the schema has seen the last."""
+    values = request.all(key)
+    if values and not form.fullmatch(values[0]):
+        raise Problem(400, f"Invalid query string parameters: {key} must be {form.pattern}. Got: {values[0]}")
+    return values[0] if values else None
 
 
 def _same_subtrees(request: Request) -> tuple[frozenset[str], ...]:

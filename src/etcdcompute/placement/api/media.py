@@ -15,8 +15,8 @@ def quality(accept: str, media: str) -> float:
 
 
 def accepts(accept: str, media: str) -> bool:
-    """Whether a client takes a media type; one that says nothing takes all."""
-    return not accept.strip() or quality(accept, media) > 0
+    """Whether a client takes a media type; one that says nothing, or names no media type at all, takes all."""
+    return "/" not in accept or quality(accept, media) > 0
 
 
 def _weight(parameters: str) -> float:

@@ -25,7 +25,7 @@ def refusal(problem: Problem, version: int | None, request_id: str, accept: str,
 
 
 def _preferred(accept: str) -> str:
-    if accept.strip() in ("", "*/*"):
+    if "/" not in accept or accept.strip() == "*/*":
         return _JSON
     as_html, as_json = quality(accept, _HTML), quality(accept, _JSON)
     if as_html == as_json == 0:

@@ -34,7 +34,7 @@ OLDEST: Final = 0
 LATEST: Final = 39
 HEADER: Final = "openstack-api-version"
 SERVICE: Final = "placement"
-_FORM = re.compile(r"(\d{1,9})\.(\d{1,9})")
+_FORM = re.compile(r"(-?\d{1,9})\.(-?\d{1,9})")
 
 
 def negotiate(headers: Mapping[str, str]) -> int:
@@ -46,13 +46,13 @@ def negotiate(headers: Mapping[str, str]) -> int:
             asked = wanted.strip()
     if asked is None:
         return OLDEST
-    if asked.lower() == "latest":
+    if asked == "latest":
         return LATEST
     form = _FORM.fullmatch(asked)
     if form is None:
         raise Problem(400, f"invalid version string: {asked}")
     major, minor = int(form[1]), int(form[2])
-    if major != 1 or minor > LATEST:
+    if major != 1 or not OLDEST <= minor <= LATEST:
         raise Problem(
             406,
             f"Unacceptable version header: {asked}",

@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from etcdcompute.placement.api.exchange import Request, Response, check_query, normal_uuid, now, read_body
+from etcdcompute.placement.api.handlers.inventories import unknown_first
 from etcdcompute.placement.api.problems import Problem, problem_of
 from etcdcompute.placement.api.query import parse_member_of, parse_required, parse_resources
 from etcdcompute.placement.api.schemas import resource_provider as schema
@@ -92,7 +93,8 @@ def get(store: GraphStore, request: Request) -> Response:
 
 def update(store: GraphStore, request: Request) -> Response:
     """Rename or move a provider."""
-    data = read_body(request, schema.put(request.version))
+    with unknown_first(store, request.uuid):
+        data = read_body(request, schema.put(request.version))
     parent = data.get("parent_provider_uuid")
     try:
         provider = store.update_provider(
