@@ -103,6 +103,10 @@ class Validator:
         self._exact = jsonschema.Draft202012Validator(schema, format_checker=_FORMATS)
         self._quick = jsonschema_rs.Draft202012Validator(dict(schema), formats={"uuid": is_uuid}, validate_formats=True)
 
+    def accepts(self, data: Any) -> bool:
+        """Whether data fits."""
+        return self.find_error(data) is None
+
     def find_error(self, data: Any) -> jsonschema.ValidationError | None:
         """Return what is wrong with data, the most telling where there is more; None where it fits."""
         try:

@@ -47,7 +47,7 @@ def get(store: GraphStore, request: Request) -> Response:
 
 def ensure(store: GraphStore, request: Request) -> Response:
     """Make sure that a custom trait exists."""
-    if not schema.CUSTOM.is_valid(request.name):
+    if not schema.CUSTOM.accepts(request.name):
         raise Problem(
             400,
             "The trait is invalid. A valid trait must be no longer than 255 characters, start with the prefix "

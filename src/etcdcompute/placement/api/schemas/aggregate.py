@@ -2,9 +2,7 @@
 
 from typing import Final
 
-from jsonschema.protocols import Validator
-
-from etcdcompute.placement.api.exchange import compile_schema
+from etcdcompute.placement.api.exchange import Validator, compile_schema
 from etcdcompute.placement.api.schemas.forms import GENERATION, UUID, Schema, record
 
 _LIST: Final[Schema] = {"type": "array", "items": UUID, "uniqueItems": True}

@@ -2,9 +2,7 @@
 
 from typing import Any, Final
 
-from jsonschema.protocols import Validator
-
-from etcdcompute.placement.api.exchange import compile_schema
+from etcdcompute.placement.api.exchange import Validator, compile_schema
 from etcdcompute.placement.api.schemas.forms import NUMBERED_SUFFIX, SUFFIX, Schema
 
 _TEXT: Final[Schema] = {"type": "string"}

@@ -2,9 +2,7 @@
 
 from typing import Final
 
-from jsonschema.protocols import Validator
-
-from etcdcompute.placement.api.exchange import compile_schema
+from etcdcompute.placement.api.exchange import Validator, compile_schema
 from etcdcompute.placement.api.schemas import allocation
 from etcdcompute.placement.api.schemas.forms import UUID_KEY, mapping, record
 from etcdcompute.placement.api.schemas.inventory import ALL

@@ -2,9 +2,7 @@
 
 from typing import Final
 
-from jsonschema.protocols import Validator
-
-from etcdcompute.placement.api.exchange import compile_schema
+from etcdcompute.placement.api.exchange import Validator, compile_schema
 from etcdcompute.placement.api.schemas.forms import EXTERNAL_ID, NAME, Schema, record
 
 _PROJECT: Final[dict[str, Schema]] = {"project_id": EXTERNAL_ID}
