@@ -114,6 +114,7 @@ class Graph:
         self.by_trait: dict[str, dict[str, Node]] = {}
         self.by_aggregate: dict[str, dict[str, Node]] = {}
         self.sharing: dict[str, Node] = {}
+        self.by_project: dict[str, set[str]] = {}
         # The revision of the last change that was delivered in order: a writer's own, applied at once, has no head.
         self.head = 0
         # Claims on providers that are not (yet) there, kept so that the order of documents does not matter.
@@ -233,10 +234,15 @@ class Graph:
 
     def _set_consumption(self, uuid: str, wanted: _Consumption | None) -> None:
         self._unclaim(uuid)
-        if wanted is None:
-            self.consumers.pop(uuid, None)
-        else:
+        known = self.consumers.pop(uuid, None)
+        if known is not None:
+            held = self.by_project[known.document.project_id]
+            held.discard(uuid)
+            if not held:
+                del self.by_project[known.document.project_id]
+        if wanted is not None:
             self.consumers[uuid] = wanted
+            self.by_project.setdefault(wanted.document.project_id, set()).add(uuid)
             self._claim(uuid, wanted.document)
 
     def forget_removed(self, revision: int) -> None:

@@ -77,9 +77,9 @@ def list_usages(graph: Graph, project_id: str, user_id: str | None, consumer_typ
     """Return a project's use, one entry per consumer type, or one in all for the type "all"."""
     counts: dict[str, int] = {}
     sums: dict[str, dict[str, int]] = {}
-    for each in graph.consumers.values():
-        document = each.document
-        if document.project_id != project_id or (user_id is not None and document.user_id != user_id):
+    for each in graph.by_project.get(project_id, ()):
+        document = graph.consumers[each].document
+        if user_id is not None and document.user_id != user_id:
             continue
         kind = document.consumer_type or "unknown"
         if consumer_type == "all":
