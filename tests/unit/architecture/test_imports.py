@@ -37,6 +37,8 @@ CONFINED = {
     "neo4j": {"placement.graph"},
     "starlette": {"placement"},
     "uvicorn": {"placement"},
+    "oslo_config": {"placement.api.policy"},
+    "oslo_policy": {"placement.api.policy"},
     "click": {"cli"},
     "pycdlib": {"agent"},
 }

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import Conflict, EtcdComputeError
 from etcdcompute.model.document import Document
-from etcdcompute.placement.graph import decide, decide_claims, decide_names
+from etcdcompute.placement.graph import decide, decide_claims, decide_names, decide_reshape
 from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import Kind, Ref, key_of, parse, ref_of
 from etcdcompute.placement.graph.errors import CannotAllocate, ProviderInUse
 from etcdcompute.placement.graph.journal import MemoryJournal, Stale
 from etcdcompute.placement.graph.memory import Graph
-from etcdcompute.placement.graph.records import Claim, Inventory
+from etcdcompute.placement.graph.records import Claim, Inventory, NewInventories
 from tests.unit.placement.deployment import Host, graph_of
 
 
@@ -118,12 +118,18 @@ def some_step(chance: random.Random) -> Callable[[History], bool]:
         lambda history: history.make(decide.delete_provider, name),
         lambda history: history.make(decide_claims.release, claims[0].consumer_uuid),
         lambda history: history.make(decide_claims.claim, claims),
+        lambda history: history.make(decide_reshape.reshape, replanned(history.graph, name, second), claims),
         lambda history: history.make(decide_names.create_trait, "CUSTOM_T"),
         lambda history: history.make(decide_names.delete_trait, "CUSTOM_T"),
         lambda history: history.make(decide_names.create_resource_class, "CUSTOM_C"),
         lambda history: history.make(decide_names.delete_resource_class, "CUSTOM_C"),
     ]
-    return chance.choices(steps, weights=[3, 3, 4, 2, 2, 2, 2, 2, 5, 1, 1, 1, 1])[0]
+    return chance.choices(steps, weights=[3, 3, 4, 2, 2, 2, 2, 2, 5, 3, 1, 1, 1, 1])[0]
+
+
+def replanned(graph: Graph, name: str, inventories: dict[str, Inventory]) -> dict[str, NewInventories]:
+    node = graph.node(name)
+    return {name: NewInventories(node.generation if node else 0, inventories)}
 
 
 def some_history(seed: int, steps: int) -> History:

@@ -59,6 +59,29 @@ def test_what_is_too_open_or_unknown(host: str, auth: str | None, token: str | N
         choose_gate(host, auth=auth, token=token, policy=None)
 
 
+def test_roles_are_for_callers_who_name_themselves() -> None:
+    with pytest.raises(InvalidInput, match="--auth noauth2 or no policy"):
+        choose_gate("127.0.0.1", auth="token", token="secret", policy="secure")
+    with pytest.raises(InvalidInput, match="'strict' is not known"):
+        choose_gate("127.0.0.1", auth="noauth2", token=None, policy="strict")
+    assert (
+        not choose_gate("127.0.0.1", auth="noauth2", token=None, policy=None)
+        .admit({"x-auth-token": "admin"})
+        .may("placement:reshaper:reshape", None)
+    ), "unless told the policy is the secure one"
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_who_believes_everybody_is_warned(host: str, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
+    choose_gate(host, auth="noauth2", token=None, policy=None)
+    assert ("noauth2 believes whoever can reach 0.0.0.0" in caplog.text) == warned
+
+
+def test_an_origin_that_is_none_is_refused_before_anything_starts() -> None:
+    with pytest.raises(InvalidInput, match=r"cors_origins: 'example\.com' is no origin"):
+        serve(graph="memory://", listen="127.0.0.1:0", cors_origins=("example.com",))
+
+
 @pytest.mark.parametrize(
     "graph",
     ["", "memory", "etcd://", "etcd://host", "etcd://host:1,:2", "postgres://x", "etcd://host:port", "etcd://a/b:1"],
