@@ -120,8 +120,7 @@ class EtcdServices:
         log = self._directory / f"{profile.name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen([*command, *profile.arguments], stdout=output, stderr=output, env=environment)
-        self._stack.callback(process.wait)
-        self._stack.callback(process.terminate)
+        self._stack.callback(_end, process, log)
 
         def healthy() -> bool:
             assert process.poll() is None, f"the service ended: {log.read_text(encoding='utf-8')[-3000:]}"
@@ -131,6 +130,16 @@ class EtcdServices:
                 return False
 
         eventually(healthy, f"the service on {listen} is healthy", START_TIMEOUT_S)
+
+
+def _end(process: subprocess.Popen[bytes], log: Path) -> None:
+    """End a service, and make sure that none of its answers was an accident."""
+    process.terminate()
+    status = process.wait(START_TIMEOUT_S)
+    said = log.read_text(encoding="utf-8")
+    assert status == 0, f"the service ended with {status}: {said[-3000:]}"
+    assert "BUG" not in said, said[said.index("BUG") :][:3000]
+    assert "Traceback" not in said, said[said.index("Traceback") :][:3000]
 
 
 def _write(journal: Journal, documents: Documents) -> None:
