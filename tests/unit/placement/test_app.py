@@ -35,8 +35,10 @@ def ask(
 ) -> Answer:
     sent: list[dict[str, Any]] = []
 
+    received = iter([{"type": "http.request", "body": body, "more_body": False}])
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+        return next(received, {"type": "http.disconnect"})
 
     async def send(message: Any) -> None:
         sent.append(dict(message))
@@ -71,10 +73,10 @@ NUMBERS = ["1", "-1", "99999999999999999999"]
 words = st.sampled_from(["VCPU", "CUSTOM_X", "HW_CPU_X86_VMX", PROVIDER, "in:", "!", ",", ":", "", "é", "\0", *NUMBERS])
 phrases = st.lists(words, max_size=5).map("".join)
 KEYS = """resources required member_of in_tree limit group_policy same_subtree root_required name resources1
-    required1 uuid associated project_id consumer_type"""
+    required1 uuid associated project_id consumer_type since format"""
 BODY_KEYS = """name uuid parent_provider_uuid inventories VCPU total reserved allocation_ratio allocations resources
     traits resource_provider_generation aggregates consumer_generation project_id user_id consumer_type mappings
-    resource_class"""
+    resource_class children generation"""
 keys = st.sampled_from(KEYS.split())
 body_keys = st.sampled_from([PROVIDER, *BODY_KEYS.split()])
 values = st.recursive(
@@ -103,9 +105,11 @@ def test_nothing_that_is_sent_breaks_it(
     name: str,
 ) -> None:
     path = route.replace("{uuid}", PROVIDER).replace("{name}", name).replace("{resource_class}", name)
-    path = path.replace("{consumer_uuid}", PROVIDER)
+    path = path.replace("{consumer_uuid}", PROVIDER).replace("{root}", PROVIDER)
     encoded = "&".join(f"{key}={quote(value)}" for key, value in query).encode()
     headers = {"openstack-api-version": f"placement 1.{version}", "content-type": "application/json"}
+    if path == "/graph/trees":
+        headers["content-type"] = "application/x-ndjson"
     answer = ask(app, method, path, encoded, body, headers)
     assert answer.status < 500, answer.body
     if answer.status >= 400:

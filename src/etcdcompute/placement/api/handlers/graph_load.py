@@ -238,14 +238,18 @@ class _Loading:
             raise
 
     def _account(self, outcomes: Sequence[_Outcome]) -> None:
+        refusals: list[_Refusal] = []
         for each in outcomes:
             if isinstance(each, TreeOutcome):
                 self._counts.add(each)
-            elif not isinstance(each.error, _STORE_AWAY):
+            else:
+                refusals.append(each)
+        for refusal in sorted(refusals, key=lambda each: each.line):
+            if not isinstance(refusal.error, _STORE_AWAY):
                 self._counts.refused += 1
-                self._say({"refused": each.describe()})
-            elif self._broken is None or each.line < self._broken[1]:
-                self._broken = str(each.error), each.line
+                self._say({"refused": refusal.describe()})
+            elif self._broken is None:
+                self._broken = str(refusal.error), refusal.line
         if self._counts.lines - self._told_at >= PROGRESS_LINES:
             self._told_at = self._counts.lines
             self._say({"progress": msgspec.to_builtins(self._counts)})
