@@ -28,6 +28,17 @@ def brute_force(graph: Graph, request: CandidateRequest) -> set[Candidate]:
     return found
 
 
+def anchors_with_candidates(graph: Graph, request: CandidateRequest) -> set[str]:
+    """Return the roots of the trees that a candidate can hang on."""
+    return {
+        anchor.uuid
+        for anchor in graph.all_nodes()
+        if anchor.parent is None
+        and _anchor_allowed(anchor, request)
+        and any(_allowed(assignment, anchor, request) for assignment in _assignments(graph, anchor, request))
+    }
+
+
 Assignment = list[tuple[RequestGroup, dict[str, int], Node]]
 
 
@@ -43,7 +54,12 @@ def _assignments(graph: Graph, anchor: Node, request: CandidateRequest) -> Itera
         else:
             parts.extend((group, {name: amount}) for name, amount in group.resources.items())
     reachable = [node for node in graph.all_nodes() if _reaches(anchor, node)]
-    for nodes in product(reachable, repeat=len(parts)):
+    # What one provider cannot give alone is left out here, for speed; `_allowed` has all rules.
+    able = [
+        [node for node in reachable if _fits(node, resources) and _in_group(group, node, anchor)]
+        for group, resources in parts
+    ]
+    for nodes in product(*able):
         yield [(group, resources, node) for (group, resources), node in zip(parts, nodes, strict=True)]
 
 
