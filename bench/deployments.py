@@ -110,6 +110,8 @@ def _wide(new_uuid: Callable[[], str], name: str, times: int) -> Provider:
 
 FLAT_5000 = Deployment("flat-5000", "5,000 flat providers", 5_000, _flat, roomy=True)
 FLAT_20000 = Deployment("flat-20000", "20,000 flat providers", 20_000, _flat)
-NUMA_5000 = Deployment("numa-5000", "5,000 computes with two NUMA children", 5_000, _numa, roomy=True, ways=4)
+NUMA_5000 = Deployment(
+    "numa-5000", "5,000 computes with two NUMA children", 5_000, _numa, roomy=True, ways=4, bulk=True
+)
 WIDE_10 = Deployment("wide-10", "10 hosts with 8 like children", 10, _wide)
 DEPLOYMENTS = (FLAT_5000, FLAT_20000, NUMA_5000, WIDE_10)

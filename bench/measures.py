@@ -13,8 +13,8 @@ from bench.wire import Connection, TimeLimit, prepare
 from etcdcompute.kv.records import Item
 
 _REPEATS_LEAST = 5
-_REPEATS_MOST = 50
-_SINGLES = 200
+_SEARCHES_MOST = 50
+_SINGLES_MOST = 200
 _WINDOWS = 5
 _WARM_S = 0.5
 # Where many search, one request in so many is a claim.
@@ -33,8 +33,7 @@ def candidates(stage: Stage, *, limit: int | None, device_groups: int = 0) -> Fi
         expected = count_candidates(stage.deployment, len(stage.trees), limit=limit, device_groups=device_groups)
         check_candidates(answer.document(), count=expected, device_groups=device_groups)
         samples: list[float] = []
-        until = time.monotonic() + stage.effort.seconds
-        while len(samples) < _REPEATS_LEAST or (len(samples) < _REPEATS_MOST and time.monotonic() < until):
+        for _ in _repeats(stage, _SEARCHES_MOST):
             for each in next(claims):
                 connection.exchange(each).check(each)
             samples.append(_timed_ms(connection, request))
@@ -72,8 +71,8 @@ def claims_on_one_tree(stage: Stage) -> Figure:
 
 def claims_one_by_one(stage: Stage) -> Figure:
     """Measure claims by one client, each on the next host."""
-    claims = itertools.islice(_claims(stage), _SINGLES)
-    return Figure(tuple(_timed_ms(stage.connection, request) for job in claims for request in job))
+    jobs = zip(_repeats(stage, _SINGLES_MOST), _claims(stage), strict=False)
+    return Figure(tuple(_timed_ms(stage.connection, request) for _, job in jobs for request in job))
 
 
 def loading(stage: Stage) -> Figure:
@@ -103,19 +102,28 @@ def bare_transactions(stage: Stage) -> Figure:
 
 def bare_transactions_one_by_one(stage: Stage) -> Figure:
     """Measure a claim's transactions in etcd one after another."""
-    spans = limits.commit_one_by_one(stage.service.etcd, _watched_claim(stage), count=_SINGLES)
+    spans = limits.commit_one_by_one(stage.service.etcd, _watched_claim(stage), count=_SINGLES_MOST)
     return Figure(tuple((span.ended - span.began) * 1000 for span in spans))
 
 
 def http(stage: Stage) -> Figure:
     """Measure the smallest request."""
     request = prepare("GET", "/")
-    return Figure(tuple(_timed_ms(stage.connection, request) for _ in range(_SINGLES)))
+    return Figure(tuple(_timed_ms(stage.connection, request) for _ in _repeats(stage, _SINGLES_MOST)))
 
 
 def http_together(stage: Stage) -> Figure:
     """Measure the smallest request by several clients."""
     return _together(stage, itertools.repeat((prepare("GET", "/"),)))
+
+
+def _repeats(stage: Stage, most: int) -> Iterator[int]:
+    """Count for as long as a row gets, but a few times at least, and no more than enough for a median."""
+    until = time.monotonic() + stage.effort.seconds
+    for number in range(most):
+        if number >= _REPEATS_LEAST and time.monotonic() > until:
+            return
+        yield number
 
 
 def _claims(stage: Stage) -> Iterator[Job]:

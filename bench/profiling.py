@@ -1,6 +1,5 @@
 """A flame graph of our service while a row is measured, by py-spy."""
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +11,11 @@ from bench.wire import BenchError
 
 
 def find_profiler() -> str:
-    """Return the path of py-spy; BenchError where there is none."""
+    """Return the path of the virtual environment's py-spy; BenchError where there is none."""
     beside = Path(sys.executable).with_name("py-spy")
-    found = str(beside) if beside.exists() else shutil.which("py-spy")
-    if not found:
-        raise BenchError("a profile needs py-spy: .venv/bin/pip install py-spy")
-    return found
+    if not beside.exists():
+        raise BenchError(f"a profile needs py-spy, and {beside} is not there: make bench PROFILE=yes installs it")
+    return str(beside)
 
 
 @contextmanager

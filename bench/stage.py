@@ -1,6 +1,7 @@
 """One side's service with one deployment loaded: where rows are measured."""
 
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -88,4 +89,7 @@ def _load_bulk(service: Service, trees: Sequence[Provider]) -> float:
     finally:
         connection.close()
     answer.check(request)
+    summary = json.loads(answer.body().splitlines()[-1])["summary"]
+    if summary["created"] != len(trees):
+        raise BenchError(f"of {len(trees)} trees not all were created: {summary}")
     return seconds

@@ -35,14 +35,14 @@ class TimeLimit(BenchError):
 
 
 def prepare(method: str, target: str, body: object = None, *, lines: bytes = b"") -> bytes:
-    """Return a whole request; `body` goes as JSON, `lines` as JSON lines."""
+    """Return a whole request; `body` goes as JSON, `lines` as JSON lines, which are wanted back."""
     content = lines or (json.dumps(body).encode() if body is not None else b"")
+    kind = "application/x-ndjson" if lines else "application/json"
     head = (
-        f"{method} {target} HTTP/1.1\r\nHost: placement\r\nAccept: application/json\r\nX-Auth-Token: {TOKEN}\r\n"
+        f"{method} {target} HTTP/1.1\r\nHost: placement\r\nAccept: {kind}\r\nX-Auth-Token: {TOKEN}\r\n"
         f"OpenStack-API-Version: placement {VERSION}\r\n"
     )
     if content:
-        kind = "application/x-ndjson" if lines else "application/json"
         head += f"Content-Type: {kind}\r\nContent-Length: {len(content)}\r\n"
     return f"{head}\r\n".encode() + content
 
