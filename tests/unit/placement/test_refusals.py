@@ -70,3 +70,10 @@ def test_a_class_that_does_not_exist_is_not_found_where_it_is_part_of_the_addres
     assert ask(app, "PUT", f"{inventories}/CUSTOM_NONE", body) == 404
     assert ask(app, "PUT", f"{inventories}/VCPU", body) == 400
     assert ask(app, "POST", inventories, {"total": 4, "resource_class": "CUSTOM_NONE"}) == 400
+
+
+@pytest.mark.parametrize("inventory", [1, {}, None, {"total": "x"}])
+def test_an_inventory_of_no_class_has_to_look_like_one(app: PlacementApp, inventory: Any) -> None:
+    assert ask(app, "POST", "/resource_providers", provider(ROOT, "root")) == 200
+    body = {"resource_provider_generation": 0, "inventories": {"x": inventory}}
+    assert ask(app, "PUT", f"/resource_providers/{ROOT}/inventories", body) == 400

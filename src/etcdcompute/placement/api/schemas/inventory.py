@@ -22,9 +22,10 @@ _OPTIONAL: Final[dict[str, Schema]] = {
 }
 _GENERATION: Final = {"resource_provider_generation": GENERATION}
 _CLASS: Final[dict[str, Schema]] = {"resource_class": {"type": "string", "pattern": NAME}}
+_ONE: Final = record(_TOTAL, {**_OPTIONAL, **_GENERATION})
 # Keys of another form than a class's name are let through, and then found not to be the name of any.
 _ALL: Final[dict[str, Schema]] = {
-    "inventories": {"type": "object", "patternProperties": {NAME: record(_TOTAL, {**_OPTIONAL, **_GENERATION})}}
+    "inventories": {"type": "object", "patternProperties": {NAME: _ONE}, "additionalProperties": _ONE}
 }
 
 ALL: Final = record({**_GENERATION, **_ALL})
