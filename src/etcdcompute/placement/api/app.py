@@ -25,7 +25,7 @@ from etcdcompute.errors import EtcdComputeError
 from etcdcompute.placement import suspension
 from etcdcompute.placement.api import version
 from etcdcompute.placement.api.access import Caller, Everybody, Gate
-from etcdcompute.placement.api.exchange import Request, Response
+from etcdcompute.placement.api.exchange import Query, Request, Response, parse_query
 from etcdcompute.placement.api.media import accepts
 from etcdcompute.placement.api.pages import refusal
 from etcdcompute.placement.api.problems import Problem, problem_of
@@ -93,12 +93,13 @@ class PlacementApp:
             _check_content_headers(http)
             action, path_items = self._router.find(http.method, http.scope["path"], negotiated)
             _check_media(action, http.headers)
-            _check_allowed(caller, action, http)
+            query = parse_query(http.scope["query_string"])
+            _check_allowed(caller, action, http, query)
             if isinstance(action, StreamAction):
                 stream = await action.handler(self._streams, http)
                 stream.headers.update(_common(http, negotiated, request_id))
                 return stream
-            request = await _read(http, negotiated, path_items)
+            request = await _read(http, query, negotiated, path_items)
             response = await self._handle(action, request)
             return _success(http, response, negotiated, request_id)
         except Problem as problem:
@@ -124,17 +125,17 @@ def _check_content_headers(http: HttpRequest) -> None:
     length = http.headers.get("content-length", "")
     if length and not (length.isascii() and length.isdigit()):
         raise Problem(400, "content-length header must be an integer")
-    if length and int(length) > 0 and not http.headers.get("content-type"):
+    if length.strip("0") and not http.headers.get("content-type"):
         raise Problem(400, "content-type header required when content-length > 0")
 
 
-def _check_allowed(caller: Caller, action: AnyAction, http: HttpRequest) -> None:
-    if not caller.may(action.rule, http.query_params.get("project_id")):
+def _check_allowed(caller: Caller, action: AnyAction, http: HttpRequest, query: Query) -> None:
+    if not caller.may(action.rule, dict(query).get("project_id")):
         what = action.rule or f"{http.method} {http.scope['path']}"
         raise Problem(403, f"Policy does not allow {what} to be performed.")
 
 
-async def _read(http: HttpRequest, negotiated: int, path_items: Mapping[str, str]) -> Request:
+async def _read(http: HttpRequest, query: Query, negotiated: int, path_items: Mapping[str, str]) -> Request:
     """Take in the whole request, within limits."""
     parts: list[bytes] = []
     size = 0
@@ -146,7 +147,7 @@ async def _read(http: HttpRequest, negotiated: int, path_items: Mapping[str, str
     return Request(
         method=http.method,
         path=http.scope["path"],
-        query=tuple(http.query_params.multi_items()),
+        query=query,
         headers=http.headers,
         body=b"".join(parts),
         version=negotiated,

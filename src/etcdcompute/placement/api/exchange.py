@@ -1,11 +1,13 @@
 """What handlers get and give."""
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 import jsonschema
 import jsonschema_rs
@@ -15,6 +17,8 @@ from etcdcompute.placement.api.problems import Problem
 _CACHED_SINCE = 15
 _FORMATS = jsonschema.FormatChecker(formats=())
 
+Query = tuple[tuple[str, str], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -22,7 +26,7 @@ class Request:
 
     method: str
     path: str
-    query: tuple[tuple[str, str], ...]
+    query: Query
     headers: Mapping[str, str]
     body: bytes
     version: int
@@ -71,11 +75,15 @@ def now() -> float:
     return time.time()
 
 
+# What uuid.UUID leaves out; it would take more for digits than are ones.
+_DRESS = re.compile(r"urn:|uuid:|^\{+|\}+$|-")
+
+
 @_FORMATS.checks("uuid")
 def is_uuid(value: object) -> bool:
-    """Whether a value is a uuid, with or without dashes."""
+    """Whether a value is a uuid: with or without dashes, in braces, as a URN."""
     try:
-        return not isinstance(value, str) or uuid.UUID(value).hex == value.replace("-", "").lower()
+        return not isinstance(value, str) or uuid.UUID(value).hex == _DRESS.sub("", value).lower()
     except ValueError:
         return False
 
@@ -126,12 +134,29 @@ def compile_schema(schema: Mapping[str, Any]) -> Validator:
 
 def read_body(request: Request, validator: Validator) -> Any:
     """Return the body as parsed JSON that fits the schema; 400 says where it does not."""
-    try:
-        data = json.loads(request.body)
-    except (ValueError, RecursionError) as error:
-        raise Problem(400, f"Malformed JSON: {error}") from error
+    data = parse_json(request.body)
     check(data, validator, "JSON does not validate")
     return data
+
+
+def parse_json(text: bytes) -> Any:
+    """Return what JSON in UTF-8 says; 400 says where it is none."""
+    try:
+        data = json.loads(text.decode())
+        if b"\\u" in text:
+            # Half a character can be written down, but is no text: nothing could store or show it.
+            json.dumps(data, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, f"Malformed JSON: {error}") from error
+    return data
+
+
+def parse_query(query: bytes) -> Query:
+    """Return the parameters of a query; 400 where it is no text."""
+    try:
+        return tuple(parse_qsl(query.decode(), keep_blank_values=True, errors="strict"))
+    except ValueError as error:
+        raise Problem(400, f"Invalid query string parameters: {error}") from error
 
 
 def check_query(request: Request, validator: Validator) -> None:

@@ -1,6 +1,6 @@
 """Reshaping: inventories and allocations that change together."""
 
-from etcdcompute.placement.api.exchange import Request, Response, read_body, tidy_uuid
+from etcdcompute.placement.api.exchange import Request, Response, read_body
 from etcdcompute.placement.api.handlers.allocations import read_claims
 from etcdcompute.placement.api.handlers.inventories import read_inventories
 from etcdcompute.placement.api.problems import RESOURCE_PROVIDER_NOT_FOUND, Problem, problem_of
@@ -19,13 +19,11 @@ def reshape(store: GraphStore, request: Request) -> Response:
     """Replace inventories of providers and allocations of consumers, all or none."""
     data = read_body(request, schema.post(request.version))
     inventories = {
-        tidy_uuid(uuid): NewInventories(
+        uuid: NewInventories(
             each["resource_provider_generation"], read_inventories(uuid, each["inventories"], request.version)
         )
         for uuid, each in data["inventories"].items()
     }
-    if len(inventories) < len(data["inventories"]):
-        raise Problem(400, "The same resource provider is named more than once.")
     try:
         store.reshape(inventories, read_claims(data["allocations"], request.version))
     except ProviderNotFound as error:

@@ -46,7 +46,8 @@ def list_all(store: GraphStore, request: Request) -> Response:
     resources = request.last("resources")
     uuid_wanted, in_tree = request.last("uuid"), request.last("in_tree")
     wanted = ProviderFilter(
-        name=request.last("name"),
+        # An empty one has always been the same as none.
+        name=request.last("name") or None,
         uuid=normal_uuid(uuid_wanted) if uuid_wanted is not None else None,
         in_tree=normal_uuid(in_tree) if in_tree is not None else None,
         resources=parse_resources(resources) if resources is not None else None,
