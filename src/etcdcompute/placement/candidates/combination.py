@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from etcdcompute.placement.candidates.packing import Budget, GaveUp, Packer, Room, Slot, room_now
 from etcdcompute.placement.candidates.request import CandidateRequest
 from etcdcompute.placement.candidates.survey import ByRoot, GroupSurvey
-from etcdcompute.placement.candidates.topology import ProviderLike
+from etcdcompute.placement.candidates.topology import Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Combination:
             listings[key] = filler.by_root
         self._listings = [(slots, listings[key]) for key, slots in together.items()]
 
-    def choices(self, root: ProviderLike) -> Iterator[tuple[int, Sequence[ProviderLike]]]:
+    def choices(self, root: Member) -> Iterator[tuple[int, Sequence[Member]]]:
         """Yield who can fill which slots (as bits) alone."""
         for slots, by_roots in self._listings:
             for by_root in by_roots:
@@ -53,7 +53,7 @@ class Combination:
                 if nodes:
                     yield slots, nodes
 
-    def possible(self, root: ProviderLike, room: Room = room_now) -> bool:
+    def possible(self, root: Member, room: Room = room_now) -> bool:
         """Whether the slots can be filled together with this anchor."""
         try:
             return self.packer.possible(self.choices(root), room)
@@ -61,14 +61,14 @@ class Combination:
             self.exact = False
             return True
 
-    def trees(self, among: Iterable[ProviderLike], known: Collection[ProviderLike] = ()) -> set[ProviderLike]:
+    def trees(self, among: Iterable[Member], known: Collection[Member] = ()) -> set[Member]:
         """Return the anchors of those trees where it is possible; for those `known` it is."""
         left = set(among)
         for _, by_roots in self._listings:
             if len(by_roots) == 1:
                 left.intersection_update(by_roots[0].keys())
             else:
-                left.intersection_update(set[ProviderLike]().union(*by_roots))
+                left.intersection_update(set[Member]().union(*by_roots))
         if not self.packer.couples:
             return left
         return {root for root in left if root in known or self.possible(root)}

@@ -16,13 +16,13 @@ from typing import Final
 from etcdcompute.placement.candidates.explanation import Code, Kind
 from etcdcompute.placement.candidates.fit import fits, in_aggregates
 from etcdcompute.placement.candidates.request import RequestGroup
-from etcdcompute.placement.candidates.topology import ProviderLike
+from etcdcompute.placement.candidates.topology import Member
 
 PASSED: Final = 1 << 30
 Cures = frozenset[int]
 Verdict = tuple[int, Cures]
 FITS: Final[Verdict] = (PASSED, frozenset())
-Check = Callable[[ProviderLike], Verdict | None]
+Check = Callable[[Member], Verdict | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Clause:
     alternatives: frozenset[str]
     verdict: Verdict
 
-    def check(self, node: ProviderLike) -> Verdict | None:
+    def check(self, node: Member) -> Verdict | None:
         """Judge a provider that has to have it alone."""
         return self.verdict if self.alternatives.isdisjoint(node.traits) else None
 
@@ -83,7 +83,7 @@ class Plan:
         return frozenset({len(self.terms) - 1})
 
 
-def judge(node: ProviderLike, checks: Iterable[Check]) -> Verdict:
+def judge(node: Member, checks: Iterable[Check]) -> Verdict:
     """Return the first step at which a provider is out, and what cures it in all."""
     first = PASSED
     cures: Cures = FITS[1]
@@ -166,7 +166,7 @@ class _Planner:
         code = Code.NOT_IN_TREE if root is not None else Code.UNKNOWN_NAME
         out = self._step(code, wanted), self._plan.add_term("in_tree", wanted)
 
-        def elsewhere(node: ProviderLike) -> Verdict | None:
+        def elsewhere(node: Member) -> Verdict | None:
             return None if node.root.uuid == root else out
 
         return [elsewhere], [lambda _: out]
@@ -210,7 +210,7 @@ class _Planner:
             return [], []
         group = self._group
 
-        def spanned(node: ProviderLike) -> Verdict | None:
+        def spanned(node: Member) -> Verdict | None:
             # The root fulfils all, or the provider does: not one this, the other that.
             if in_aggregates(node.root, group) or in_aggregates(node, group):
                 return None
@@ -248,7 +248,7 @@ class _Planner:
             if name in self._unknown:
                 return _never((self._unknown[name], cure))
 
-            def check(node: ProviderLike) -> Verdict | None:
+            def check(node: Member) -> Verdict | None:
                 if fits(node, name, amount):
                     return None
                 inventory = node.inventories.get(name)
@@ -280,7 +280,7 @@ def _outside(alternatives: frozenset[str], out: Verdict) -> Check:
 
 
 def _inside(aggregate: str, out: Verdict, *, of_node: bool = False, of_root: bool = False) -> Check:
-    def check(node: ProviderLike) -> Verdict | None:
+    def check(node: Member) -> Verdict | None:
         inside = (of_node and aggregate in node.aggregates) or (of_root and aggregate in node.root.aggregates)
         return out if inside else None
 

@@ -25,7 +25,7 @@ from etcdcompute.placement.candidates.packing import Budget, room_now, room_when
 from etcdcompute.placement.candidates.relax import relaxations
 from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup
 from etcdcompute.placement.candidates.survey import Forest, GroupSurvey, survey
-from etcdcompute.placement.candidates.topology import ProviderLike, Topology
+from etcdcompute.placement.candidates.topology import Member, Topology
 
 # What is looked at to find out what fits together: about half a second.
 _BUDGET = 500_000
@@ -34,7 +34,7 @@ _QUIET = frozenset({Code.UNKNOWN_NAME, Code.MIN_UNIT, Code.MAX_UNIT, Code.STEP_S
 
 
 def explain(
-    topology: Topology[ProviderLike], request: CandidateRequest, unknown: frozenset[str] = frozenset()
+    topology: Topology[Member], request: CandidateRequest, unknown: frozenset[str] = frozenset()
 ) -> Explanation:
     """Return the explanation of a request with nested candidates; `limit` does not matter.
 
@@ -109,7 +109,7 @@ class _Whole:
         self._budget = budget
         self.left = set(forest.members)
         self.anchors = self.left
-        self.without_root_terms: list[tuple[Term, set[ProviderLike]]] = []
+        self.without_root_terms: list[tuple[Term, set[Member]]] = []
         self.stages: list[Stage] = []
         self.exact = True
 
@@ -117,7 +117,7 @@ class _Whole:
         """Leave the trees whose roots have, and have not, the traits that are asked of roots."""
         required = [(name, name, True) for name in sorted(self._request.root_required)]
         forbidden = [(f"!{name}", name, False) for name in sorted(self._request.root_forbidden)]
-        lacking: dict[ProviderLike, set[str]] = {}
+        lacking: dict[Member, set[str]] = {}
         for subject, name, wanted in required + forbidden:
             known = name not in unknown
             failing = {root for root in self.anchors if not known or (name in root.traits) is not wanted}
@@ -170,7 +170,7 @@ class _Whole:
         self,
         code: Code,
         subject: str,
-        failing: set[ProviderLike],
+        failing: set[Member],
         *,
         kind: Kind = Kind.FILTERED,
         shown: tuple[Sample, ...] | None = None,
@@ -184,7 +184,7 @@ class _Whole:
         self.stages.append(Stage(None, code, subject, before, len(self.left), self._unit, kind, shown))
 
 
-def _trees(combination: Combination, roots: set[ProviderLike], code: Code) -> tuple[Sample, ...]:
+def _trees(combination: Combination, roots: set[Member], code: Code) -> tuple[Sample, ...]:
     """Return a few trees; where one class is what they lack, with how much of it their providers have in all."""
     contended = combination.packer.contended
     if code is not Code.COMBINATION_EXCEEDS_CAPACITY or len(contended) != 1:
@@ -193,7 +193,7 @@ def _trees(combination: Combination, roots: set[ProviderLike], code: Code) -> tu
     amounts = [filler.slot.resources.get(name, 0) for filler in combination.fillers]
     asking = sum(1 << index for index, amount in enumerate(amounts) if amount)
 
-    def describe(root: ProviderLike) -> Sample:
+    def describe(root: Member) -> Sample:
         nodes = {node for slots, nodes in combination.choices(root) if slots & asking for node in nodes}
         return Sample(
             root.uuid,

@@ -1,10 +1,10 @@
 """What a single provider has to be for a request group: the predicates that the search and its explanation share."""
 
 from etcdcompute.placement.candidates.request import RequestGroup
-from etcdcompute.placement.candidates.topology import ProviderLike
+from etcdcompute.placement.candidates.topology import Member
 
 
-def fits(node: ProviderLike, name: str, amount: int) -> bool:
+def fits(node: Member, name: str, amount: int) -> bool:
     """Whether a provider has an amount of a class free, and gives it in such portions."""
     inventory = node.inventories.get(name)
     return (
@@ -12,7 +12,7 @@ def fits(node: ProviderLike, name: str, amount: int) -> bool:
     )
 
 
-def in_aggregates(node: ProviderLike, group: RequestGroup) -> bool:
+def in_aggregates(node: Member, group: RequestGroup) -> bool:
     """Whether a provider is in one of each of the group's alternatives."""
     return all(not node.aggregates.isdisjoint(alternatives) for alternatives in group.member_of)
 
@@ -22,6 +22,6 @@ def has_traits(traits: frozenset[str], group: RequestGroup) -> bool:
     return all(not traits.isdisjoint(alternatives) for alternatives in group.required_traits)
 
 
-def usable(node: ProviderLike, group: RequestGroup) -> bool:
+def usable(node: Member, group: RequestGroup) -> bool:
     """Whether nothing that the group forbids is on a provider itself."""
     return node.traits.isdisjoint(group.forbidden_traits) and node.aggregates.isdisjoint(group.forbidden_aggregates)

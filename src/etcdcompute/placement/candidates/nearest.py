@@ -7,14 +7,14 @@ from itertools import islice
 from etcdcompute.placement.candidates.constraints import Check, Plan, Step
 from etcdcompute.placement.candidates.explanation import Code, Miss, Nearest, Sample
 from etcdcompute.placement.candidates.survey import Forest, GroupSurvey, largest_free
-from etcdcompute.placement.candidates.topology import ProviderLike
+from etcdcompute.placement.candidates.topology import Member
 
 SHOWN = 5
 # So many, of those that got furthest, are looked at to find the nearest.
 _LOOKED_AT = 1000
 
 
-def samples(step: Step, out: Iterable[ProviderLike]) -> tuple[Sample, ...]:
+def samples(step: Step, out: Iterable[Member]) -> tuple[Sample, ...]:
     """Return a few that a step ruled out; for a step about a class those with most of it first."""
     name = step.resource
     if name is None:
@@ -49,18 +49,18 @@ def nearest(forest: Forest, survey: GroupSurvey, *, whole: bool) -> tuple[Neares
     return tuple(Nearest(uuid, name, misses) for _, name, uuid, misses in best)
 
 
-def _misses(plan: Plan, node: ProviderLike, checks: Sequence[Check]) -> tuple[Miss, ...]:
+def _misses(plan: Plan, node: Member, checks: Sequence[Check]) -> tuple[Miss, ...]:
     out = sorted({verdict[0] for check in checks if (verdict := check(node)) is not None})
     return tuple(_miss(plan.steps[step], node) for step in out)
 
 
-def _miss(step: Step, node: ProviderLike) -> Miss:
+def _miss(step: Step, node: Member) -> Miss:
     if step.resource is None:
         return Miss(step.code, step.subject, node.uuid)
     return Miss(step.code, step.subject, node.uuid, step.amount, largest_free(node, step.resource))
 
 
-def _misses_of_tree(forest: Forest, survey: GroupSurvey, root: ProviderLike) -> tuple[Miss, ...]:
+def _misses_of_tree(forest: Forest, survey: GroupSurvey, root: Member) -> tuple[Miss, ...]:
     """Return what keeps each slot from being filled by the provider that is best for it."""
     plan, members = survey.plan, forest.members[root]
     alone = len(members) == 1 and root not in forest.shared

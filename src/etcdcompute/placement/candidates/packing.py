@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from math import gcd
 
 from etcdcompute.placement.candidates.request import RequestGroup
-from etcdcompute.placement.candidates.topology import ProviderLike
+from etcdcompute.placement.candidates.topology import Member
 
 # Slots, as bits, and the providers that can fill each of them alone.
-Choices = Iterable[tuple[int, Sequence[ProviderLike]]]
-Room = Callable[[ProviderLike, str], int]
+Choices = Iterable[tuple[int, Sequence[Member]]]
+Room = Callable[[Member, str], int]
 # A provider as the search for a packing sees it; those in equal states are the same to it. Plain tuples: trees of
 # 20,000 hosts are told apart by them. The slots that it can fill, its traits, whether a group that stays apart has
 # it, and its room for each contended class.
@@ -51,13 +51,13 @@ class Slot:
     resources: Mapping[str, int]
 
 
-def room_now(node: ProviderLike, name: str) -> int:
+def room_now(node: Member, name: str) -> int:
     """Return how much of a class one claim may take from a provider as it is."""
     inventory = node.inventories.get(name)
     return 0 if inventory is None else min(node.capacities[name] - node.used.get(name, 0), inventory.max_unit)
 
 
-def room_when_empty(node: ProviderLike, name: str) -> int:
+def room_when_empty(node: Member, name: str) -> int:
     """Return how much of a class one claim may take from a provider when nobody else has anything."""
     inventory = node.inventories.get(name)
     return 0 if inventory is None else min(node.capacities[name], inventory.max_unit)
@@ -112,7 +112,7 @@ class Packer:
             known = self._known[key] = self._pack(list(able), states) is not None
         return known
 
-    def pack(self, choices: Choices, room: Room) -> list[ProviderLike] | None:
+    def pack(self, choices: Choices, room: Room) -> list[Member] | None:
         """Return a provider for each slot, the roomiest first, or None where it cannot be; GaveUp."""
         able = _able(choices)
         self.budget.spend(len(able))
@@ -124,7 +124,7 @@ class Packer:
         free = [row[at] for row, apart in zip(self.amounts, self.apart, strict=True) if not apart]
         return max(alone, default=0) + sum(free)
 
-    def _states(self, able: Mapping[ProviderLike, int], room: Room) -> list[_State]:
+    def _states(self, able: Mapping[Member, int], room: Room) -> list[_State]:
         measures = self._measures
         return [
             (
@@ -136,14 +136,14 @@ class Packer:
             for node, slots in able.items()
         ]
 
-    def _traits(self, node: ProviderLike) -> int:
+    def _traits(self, node: Member) -> int:
         covered = 0
         for bit, clause in enumerate(self._clauses):
             if not clause.isdisjoint(node.traits):
                 covered |= 1 << bit
         return covered
 
-    def _pack(self, nodes: Sequence[ProviderLike], states: list[_State]) -> list[ProviderLike] | None:
+    def _pack(self, nodes: Sequence[Member], states: list[_State]) -> list[Member] | None:
         """Try every way to satisfy the rules about subtrees; each leaves a packing without them."""
         for narrowed in self._narrowings(nodes, [state[0] for state in states], 0, set()):
             narrow = [(slots, *state[1:]) for slots, state in zip(narrowed, states, strict=True)]
@@ -153,7 +153,7 @@ class Packer:
         return None
 
     def _narrowings(
-        self, nodes: Sequence[ProviderLike], able: list[int], at: int, seen: set[tuple[int, ...]]
+        self, nodes: Sequence[Member], able: list[int], at: int, seen: set[tuple[int, ...]]
     ) -> Iterator[list[int]]:
         """Yield what each provider may fill, for each choice of who is on top of each subtree."""
         if at == len(self.subtrees):
@@ -271,15 +271,15 @@ def _contended(slots: Sequence[Slot]) -> tuple[str, ...]:
     return tuple(sorted(name for name, count in asking.items() if count > 1))
 
 
-def _able(choices: Choices) -> dict[ProviderLike, int]:
-    able: dict[ProviderLike, int] = {}
+def _able(choices: Choices) -> dict[Member, int]:
+    able: dict[Member, int] = {}
     for slots, nodes in choices:
         for node in nodes:
             able[node] = able.get(node, 0) | slots
     return able
 
 
-def _is_below(node: ProviderLike | None, top: ProviderLike) -> bool:
+def _is_below(node: Member | None, top: Member) -> bool:
     while node is not None:
         if node is top:
             return True
@@ -287,7 +287,7 @@ def _is_below(node: ProviderLike | None, top: ProviderLike) -> bool:
     return False
 
 
-def _above(node: ProviderLike, at: Mapping[ProviderLike, int]) -> int:
+def _above(node: Member, at: Mapping[Member, int]) -> int:
     """Return the number of the nearest provider above that is numbered, -1 where there is none."""
     above = node.parent
     while above is not None:

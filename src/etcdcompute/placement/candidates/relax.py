@@ -9,7 +9,7 @@ from etcdcompute.placement.candidates.explanation import Relaxation
 from etcdcompute.placement.candidates.packing import Budget, Slot
 from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup
 from etcdcompute.placement.candidates.survey import GroupSurvey
-from etcdcompute.placement.candidates.topology import ProviderLike
+from etcdcompute.placement.candidates.topology import Member
 
 MOST_TERMS = 64
 _BUDGET = 200_000
@@ -30,9 +30,9 @@ class _Relaxed:
 def relaxations(
     request: CandidateRequest,
     surveys: Sequence[GroupSurvey],
-    anchors: Collection[ProviderLike],
-    anchors_without: Sequence[tuple[Term, Collection[ProviderLike]]],
-    fitting: Collection[ProviderLike],
+    anchors: Collection[Member],
+    anchors_without: Sequence[tuple[Term, Collection[Member]]],
+    fitting: Collection[Member],
 ) -> list[Relaxation]:
     """Return how many trees would fit without each term, those that bring most first.
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from etcdcompute.placement.candidates.constraints import PASSED, Plan, Verdict, both, judge, plan_of
 from etcdcompute.placement.candidates.packing import Budget, GaveUp
 from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup
-from etcdcompute.placement.candidates.topology import ProviderLike, Topology
+from etcdcompute.placement.candidates.topology import Member, Topology
 
-ByRoot = dict[ProviderLike, list[ProviderLike]]
-Entries = list[tuple[Verdict, ProviderLike]]
+ByRoot = dict[Member, list[Member]]
+Entries = list[tuple[Verdict, Member]]
 # Per slot: the step at which a provider is out, and which of the wanted traits it has.
 _Offers = tuple[tuple[tuple[int, int], ...], ...]
 # Combinations of traits that are looked at for one group: about a fifth of a second.
@@ -19,7 +19,7 @@ _BUDGET = 500_000
 class Forest:
     """All trees with their members and with what is shared with them."""
 
-    def __init__(self, topology: Topology[ProviderLike]) -> None:
+    def __init__(self, topology: Topology[Member]) -> None:
         self.nodes = list(topology.all_nodes())
         self.members: ByRoot = {}
         for node in self.nodes:
@@ -47,7 +47,7 @@ class SlotSurvey:
     nearly: dict[int, ByRoot] = field(default_factory=dict)
     full: ByRoot = field(default_factory=dict)
 
-    def note(self, verdict: Verdict, node: ProviderLike, root: ProviderLike, first_full: int) -> None:
+    def note(self, verdict: Verdict, node: Member, root: Member, first_full: int) -> None:
         """File a provider, for an anchor, under what its verdict says."""
         step, cures = verdict
         if step == PASSED:
@@ -71,13 +71,13 @@ class GroupSurvey:
     plan: Plan
     of: int
     slots: list[SlotSurvey]
-    served: set[ProviderLike] = field(default_factory=set)
-    out: dict[int, list[tuple[ProviderLike, ProviderLike]]] = field(default_factory=dict)
+    served: set[Member] = field(default_factory=set)
+    out: dict[int, list[tuple[Member, Member]]] = field(default_factory=dict)
     exact: bool = True
 
 
 def survey(
-    topology: Topology[ProviderLike],
+    topology: Topology[Member],
     forest: Forest,
     request: CandidateRequest,
     unknown: frozenset[str] = frozenset(),
@@ -176,7 +176,7 @@ class _Together:
             known = self._known[offers] = self._search(offers)
         return known
 
-    def _traits(self, node: ProviderLike) -> int:
+    def _traits(self, node: Member) -> int:
         """Return, as bits, which clauses a provider fulfils."""
         fulfilled = 0
         for bit, clause in enumerate(self._plan.clauses):
@@ -207,7 +207,7 @@ class _Together:
         return wanted in had
 
 
-def _furthest(plan: Plan, root: ProviderLike, entries: Sequence[Entries], step: int) -> ProviderLike:
+def _furthest(plan: Plan, root: Member, entries: Sequence[Entries], step: int) -> Member:
     name = plan.steps[step].resource
     stopped = [node for of_slot in entries for verdict, node in of_slot if verdict[0] == step]
     if name is None or not stopped:
@@ -215,7 +215,7 @@ def _furthest(plan: Plan, root: ProviderLike, entries: Sequence[Entries], step: 
     return max(stopped, key=lambda node: largest_free(node, name))
 
 
-def largest_free(node: ProviderLike, name: str) -> int:
+def largest_free(node: Member, name: str) -> int:
     """Return the most of a class that one claim could take from a provider now."""
     inventory = node.inventories.get(name)
     if inventory is None:

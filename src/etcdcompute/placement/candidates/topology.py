@@ -23,8 +23,8 @@ class InventoryLike(Protocol):
         """Whether one claim may be of this amount, whatever is free."""
 
 
-class ProviderLike(Protocol):
-    """One provider in its tree."""
+class Member(Protocol):
+    """One provider, with a way up its tree."""
 
     @property
     def uuid(self) -> str:
@@ -66,11 +66,15 @@ class ProviderLike(Protocol):
     def shares(self) -> bool:
         """Whether it shares with trees that have a member in one of its aggregates."""
 
+
+class ProviderLike(Member, Protocol):
+    """One provider, with a way up and down its tree."""
+
     def tree(self) -> Iterator[Self]:
         """It and all below it, parents first."""
 
 
-P = TypeVar("P", bound=ProviderLike, covariant=True)
+P = TypeVar("P", bound=Member, covariant=True)
 
 
 class Topology(Protocol[P]):
