@@ -26,7 +26,7 @@ from bench.stage import Effort, Stage, staged
 from bench.wire import BenchError
 
 _PROJECT = Path(__file__).parents[1]
-_OUTPUT = _PROJECT / ".cache" / "bench"
+_OUTPUT = Path(".cache/bench")
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SECONDS = 10.0
 _BUSY = 0.5
@@ -40,6 +40,7 @@ class Run:
     rows: Sequence[Row]
     effort: Effort
     profiler: str
+    output: Path
     results: Results
     began: float
 
@@ -71,7 +72,7 @@ class Run:
         try:
             with ExitStack() as around:
                 if self.profiler and name == "ours":
-                    path = _OUTPUT / f"{row.key}.svg"
+                    path = self.output / f"{row.key}.svg"
                     around.enter_context(profiled(self.profiler, stage.service.server.pid, path))
                 figure = row.measure(stage)
         except BenchError as error:
@@ -105,6 +106,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--time-limit", type=float, default=30.0, metavar="S", help="how long a search may take")
     parser.add_argument("--profile", choices=("yes", "no"), default="no", help="flame graphs of our side by py-spy")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="on the disk that is to be measured")
+    parser.add_argument("--output", type=Path, default=_OUTPUT, help="where figures and profiles are written")
     arguments = parser.parse_args()
     if not 0 < arguments.scale <= 1:
         parser.error("--scale: above 0, and 1 at most")
@@ -115,7 +117,7 @@ def _run(arguments: argparse.Namespace) -> bool:
     rows = chosen(arguments.rows)
     effort = Effort(arguments.scale, max(1.0, _SECONDS * arguments.scale), arguments.time_limit)
     profiler = find_profiler() if arguments.profile == "yes" else ""
-    run = Run(rows, effort, profiler, Results(), time.monotonic())
+    run = Run(rows, effort, profiler, arguments.output, Results(), time.monotonic())
     facts = machine(_PROJECT)
     if facts["load_before"] > _BUSY:
         run.say(f"this machine is busy (load {facts['load_before']:.1f}): the figures will tell little")
@@ -139,7 +141,7 @@ def _print(run: Run, facts: dict[str, Any]) -> None:
         print(f"\n{near}")
     if not whole:
         print(f"\nat a scale of {run.effort.scale:g}: to see that it runs, not how fast")
-    print(f"\nall samples: {write_json(_OUTPUT, facts, run.effort, run.rows, run.results).relative_to(_PROJECT)}")
+    print(f"\nall samples: {write_json(run.output, facts, run.effort, run.rows, run.results)}")
 
 
 def _end(number: int, frame: FrameType | None) -> None:

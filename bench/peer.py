@@ -146,6 +146,7 @@ def _uwsgi(port: int) -> Sequence[str]:
         "--thunder-lock",
         "--lazy-apps",
         "--need-app",
+        "--no-orphans",
         "--disable-logging",
         f"--virtualenv={sys.prefix}",
     )

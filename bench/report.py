@@ -51,7 +51,8 @@ def comparison(rows: Sequence[Row], results: Results, *, whole: bool) -> str:
         floor = f"{row.floor:g} {row.unit}"
         lines.append((row.work, results.text(row, "openstack"), results.text(row, "ours"), times, floor, met))
     headers = ("work", "OpenStack's", "ours", "times better", "floor", "met")
-    return tabulate(lines, headers=headers, colalign=("left", "right", "right", "right", "right", "left"))
+    columns = ("left", "right", "right", "right", "right", "left")
+    return tabulate(lines, headers=headers, colalign=columns, disable_numparse=True)
 
 
 def nearness(rows: Sequence[Row], results: Results) -> str:

@@ -25,9 +25,9 @@ class Server:
         self._log = folder / f"{name}.log"
         folder.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
-            # Its own session: Ctrl-C is the bench's to handle.
+            # Its own session: Ctrl-C is the bench's to handle. And it ends with the bench, should that be killed.
             self._process = subprocess.Popen(
-                list(command),
+                ["setpriv", "--pdeathsig=KILL", *command],
                 cwd=folder,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
