@@ -94,6 +94,13 @@ def test_what_does_not_fit_as_a_whole_changes_nothing(
     assert picture(store) == before
 
 
+def test_what_a_request_both_takes_away_and_claims(store: EmbeddedStore) -> None:
+    store.set_inventories("numa", {"PCPU": Inventory(4)}, 0)
+    claim = Claim("new", {"numa": {"PCPU": 1}}, "p", "u", generation=None)
+    with pytest.raises(InventoryInUse, match=r"PCPU.*numa.*The request itself claims it\."):
+        store.reshape({"numa": NewInventories(1, CPUS)}, [claim])
+
+
 def test_plans_for_what_has_changed_since_are_refused(store: EmbeddedStore) -> None:
     planned = moved(store)
     store.claim([Claim("three", {"host": {"VCPU": 1}}, "p", "u", generation=None)])

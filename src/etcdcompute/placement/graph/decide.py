@@ -291,10 +291,8 @@ def inventory_in_use(graph: Graph, node: Node, classes: list[str]) -> InventoryI
         for consumer in node.consumers
         if not graph.consumers[consumer].document.allocations[node.uuid].keys().isdisjoint(classes)
     }
-    return InventoryInUse(
-        f"Inventory for '{', '.join(classes)}' on resource provider '{node.uuid}' in use. "
-        f"Release first the allocations of consumers: {some(users)}"
-    )
+    way_out = f"Release first the allocations of consumers: {some(users)}" if users else "The request itself claims it."
+    return InventoryInUse(f"Inventory for '{', '.join(classes)}' on resource provider '{node.uuid}' in use. {way_out}")
 
 
 def change_document(change: Change, node: Node, clock: Clock, *, bump: int = 1, **fields: object) -> Provider:
