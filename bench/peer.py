@@ -33,7 +33,9 @@ class OpenStack:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._started = 0
-        self._environment = environment_without("OS_", "UWSGI_", "MYSQL")
+        # Debian's mariadbd is where only root looks for programs.
+        path = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin"
+        self._environment = {**environment_without("OS_", "UWSGI_", "MYSQL"), "PATH": path}
         for program in ("uwsgi", "placement-manage"):
             if not _beside(program).exists():
                 raise BenchError(f"OpenStack's side needs {program}: make bench, or leave it out with PEER=no")
@@ -45,13 +47,10 @@ class OpenStack:
         folder = self._folder / f"openstack{self._started}"
         folder.mkdir()
         socket = folder / "sql"
-        with Server(
-            "mariadb", self._prepare_database(folder, socket), folder, environment=self._environment
-        ) as database:
+        command = self._prepare_database(folder, socket)
+        with Server("mariadb", command, folder, environment=self._environment) as database:
             database.await_ready(lambda: self._database_answers(socket))
-            self._run(
-                "mariadb", "--no-defaults", f"--socket={socket}", "--user=root", "--execute=CREATE DATABASE placement"
-            )
+            self._run(*_sql(socket, "CREATE DATABASE placement"))
             environment = {**self._environment, "OS_PLACEMENT_CONFIG_DIR": str(folder)}
             settings = _write_settings(folder, socket)
             self._run(_beside("placement-manage"), "--config-file", settings, "db", "sync")
@@ -95,22 +94,26 @@ class OpenStack:
         )
 
     def _database_answers(self, socket: Path) -> bool:
-        command = ["mariadb", "--no-defaults", f"--socket={socket}", "--user=root", "--execute=SELECT 1"]
+        command = _sql(socket, "SELECT 1")
         return subprocess.run(command, capture_output=True, check=False, env=self._environment).returncode == 0
 
     def _run(self, *command: str | Path) -> None:
         """Run a program to its end."""
-        done = subprocess.run(
-            [str(each) for each in command],
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_PREPARE_TIMEOUT_S,
-            check=False,
-            env=self._environment,
-        )
+        name = Path(command[0]).name
+        try:
+            done = subprocess.run(
+                [str(each) for each in command],
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                timeout=_PREPARE_TIMEOUT_S,
+                check=False,
+                env=self._environment,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BenchError(f"{name} cannot be run: {error}") from error
         if done.returncode:
             output = (done.stdout + done.stderr).decode(errors="replace")[-2000:]
-            raise BenchError(f"{Path(command[0]).name} ended with status {done.returncode}: {output}")
+            raise BenchError(f"{name} ended with status {done.returncode}: {output}")
 
 
 def _write_settings(folder: Path, socket: Path) -> Path:
@@ -132,6 +135,10 @@ def _write_settings(folder: Path, socket: Path) -> Path:
     with path.open("w") as file:
         settings.write(file)
     return path
+
+
+def _sql(socket: Path, statement: str) -> Sequence[str]:
+    return "mariadb", "--no-defaults", f"--socket={socket}", "--user=root", f"--execute={statement}"
 
 
 def _uwsgi(port: int) -> Sequence[str]:
