@@ -167,6 +167,19 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+class _Server(uvicorn.Server):
+    """A server that has streams end before it waits for all answers to end, however it was told to stop."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop."""
+        self._end_streams()
+        await super().shutdown(sockets)
+
+
 def _run(app: ASGIApp, listener: socket.socket, stop: threading.Event, end_streams: Callable[[], None]) -> None:
     config = uvicorn.Config(
         app,
@@ -180,11 +193,10 @@ def _run(app: ASGIApp, listener: socket.socket, stop: threading.Event, end_strea
         http=PlacementProtocol,
         loop="uvloop",
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, end_streams)
 
     def ask_to_stop(*_: object) -> None:
         server.should_exit = True
-        end_streams()
 
     in_main = threading.current_thread() is threading.main_thread()
     # uvicorn raises the signal again when it has stopped; to have been told to stop is not a failure.

@@ -52,7 +52,7 @@ class PlacementApp:
         self._streams = Streams(store, self._workers)
 
     def stop(self) -> None:
-        """Have the streams end, which nothing else would; from any thread, or in a signal's handler."""
+        """Have the streams end, which nothing else would; from any thread."""
         self._streams.stop()
 
     def close(self) -> None:

@@ -79,7 +79,7 @@ class Streams:
         return feed
 
     def stop(self) -> None:
-        """Tell all streams to end; from any thread, or in a signal's handler."""
+        """Tell all streams to end; from any thread."""
         self.stopping = True
         self.news.ring()
         self.ending.ring()
