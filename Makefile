@@ -65,6 +65,10 @@ conformance: $(VENV)/.conformance-installed  ## OpenStack's own tests of its Pla
 	@tools/packages functional
 	@$(BIN)/python -m tests.conformance.gabbi --graph $(GRAPH)
 
+# EXAMPLES=20000: so many random ones, which takes hours; without it the same few hundred every time.
+differential: $(VENV)/.conformance-installed  ## Random requests to ours and to OpenStack's: the same answers (EXAMPLES=20000)
+	@EXAMPLES=$(EXAMPLES) $(BIN)/pytest -q -o timeout=0 tests/conformance/differential
+
 sanity: $(VENV)/.installed  ## ansible-test sanity on a staged copy of the collection
 	@tools/sanity
 
@@ -105,4 +109,4 @@ clean:  ## Remove all labs, the virtual environment and all caches
 
 # The parts of a test share one machine.
 .NOTPARALLEL:
-.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional conformance sanity molecule bench bench-instances clean
+.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional conformance differential sanity molecule bench bench-instances clean
