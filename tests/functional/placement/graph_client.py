@@ -93,8 +93,8 @@ class GraphClient:
         assert answer.status == 200, answer.data
         return [json.loads(line) for line in answer.data.splitlines()]
 
-    def events(self, since: int | None = None, **headers: str) -> "EventStream":
-        return EventStream(self.url, since, headers)
+    def events(self, since: int | None = None, headers: Mapping[str, str] | None = None) -> "EventStream":
+        return EventStream(self.url, since, headers or {})
 
 
 class Event(NamedTuple):
@@ -127,6 +127,7 @@ class EventStream:
         return None
 
     def close(self) -> None:
+        self._answer.close()
         self._connection.close()
 
     def __enter__(self) -> Self:
