@@ -37,22 +37,27 @@ _ALL = partial(measures.candidates, limit=None)
 # never ends comes last.
 ROWS = (
     Row("candidates-5000", "candidates, 5,000 flat, limit=10", FLAT_5000, Unit.MS, _FIRST, 5, "http-single"),
-    Row("candidates-5000-all", "the same, no limit", FLAT_5000, Unit.MS, _ALL, 50),
+    Row("candidates-5000-all", "candidates, 5,000 flat, no limit", FLAT_5000, Unit.MS, _ALL, 50),
     Row("candidates-20000", "candidates, 20,000 flat, limit=10", FLAT_20000, Unit.MS, _FIRST, 5),
-    Row("candidates-20000-all", "the same, no limit", FLAT_20000, Unit.MS, _ALL, 200),
-    Row(
-        "candidates-numa", "candidates, 5,000 computes with two NUMA children, limit=10", NUMA_5000, Unit.MS, _FIRST, 8
-    ),
-    Row("candidates-numa-all", "the same, no limit", NUMA_5000, Unit.MS, _ALL, 250),
+    Row("candidates-20000-all", "candidates, 20,000 flat, no limit", FLAT_20000, Unit.MS, _ALL, 200),
+    Row("candidates-numa", "candidates, 5,000 with two NUMA children, limit=10", NUMA_5000, Unit.MS, _FIRST, 8),
+    Row("candidates-numa-all", "candidates, 5,000 with two NUMA children, no limit", NUMA_5000, Unit.MS, _ALL, 250),
     Row(
         "candidates-wide4",
-        "candidates, 10 hosts with 8 like children, 4 one-device groups, limit=10",
+        "candidates, 10 hosts with 8 like children, 4 groups, limit=10",
         WIDE_10,
         Unit.MS,
         partial(_FIRST, device_groups=4),
         5,
     ),
-    Row("candidates-wide8", "the same, 8 groups", WIDE_10, Unit.MS, partial(_FIRST, device_groups=8), 10),
+    Row(
+        "candidates-wide8",
+        "candidates, 10 hosts with 8 like children, 8 groups, limit=10",
+        WIDE_10,
+        Unit.MS,
+        partial(_FIRST, device_groups=8),
+        10,
+    ),
     Row(
         "candidates-clients",
         "8 clients asking candidates, limit=10, 5,000 flat",
@@ -75,7 +80,7 @@ ROWS = (
     Row("load-flat", "loading 20,000 flat, standard API, 8 clients", FLAT_20000, Unit.S, measures.loading, 50),
     Row(
         "load-trees",
-        "loading 5,000 three-provider trees, bulk route (OpenStack's: standard API, 8 clients)",
+        "loading 5,000 three-provider trees, ours by the bulk route",
         NUMA_5000,
         Unit.S,
         measures.loading,
