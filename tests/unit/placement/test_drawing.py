@@ -61,3 +61,8 @@ def test_containment_usage_and_sharing_are_drawn() -> None:
 def test_a_name_of_any_characters_is_a_label(name: str) -> None:
     nodes, _ = read(to_dot(take_snapshot(graph_of(Host(name), Host("below", parent=name)))))
     assert len(nodes) == len({name, "below"})
+
+
+def test_a_name_is_drawn_as_it_is() -> None:
+    nodes, _ = read(to_dot(take_snapshot(graph_of(Host('a "b" \\N &lt;')))))
+    assert list(nodes) == [r"a \"b\" \\N &amp;lt;"]

@@ -45,6 +45,13 @@ def _label(document: ProviderDocument, used: Mapping[str, int]) -> Iterator[str]
 
 
 def _quoted(*lines: str) -> str:
-    r"""Return a string of dot's, its lines apart by \n; characters that cannot be printed become blanks."""
-    shown = ("".join(letter if letter.isprintable() else " " for letter in line) for line in lines)
-    return '"' + r"\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in shown) + '"'
+    r"""Return a string of dot's, its lines apart by \n; characters that cannot be printed become blanks.
+
+    dot reads entities of HTML in any string.
+    """
+    return '"' + r"\n".join(_escaped(line) for line in lines) + '"'
+
+
+def _escaped(line: str) -> str:
+    printable = "".join(letter if letter.isprintable() else " " for letter in line)
+    return printable.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
