@@ -21,8 +21,10 @@ MAY_IMPORT = {
     "placement.records": set(),
     "placement.candidates": {"placement.records"},
     # The store protocol offers candidate search: its values, and the search itself, are candidates'.
-    "placement.graph": {"placement.records", "placement.candidates", "kv"},
-    "placement.api": {"placement.records", "placement.candidates", "placement.graph"},
+    # How to wait, for all that waits: no I/O of its own.
+    "placement.suspension": set(),
+    "placement.graph": {"placement.records", "placement.candidates", "placement.suspension", "kv"},
+    "placement.api": {"placement.records", "placement.candidates", "placement.graph", "placement.suspension"},
     "placement": {"kv"},
     "operations": {"kv", "placement.client"},
     "scheduler": {"kv", "placement.client"},
@@ -31,8 +33,9 @@ MAY_IMPORT = {
 }
 # Libraries that one place alone may know.
 CONFINED = {
-    "etcd3": {"kv"},
     "grpc": {"kv"},
+    "google.protobuf": {"kv"},
+    "greenlet": {"placement.suspension"},
     "libvirt": {"agent"},
     "neo4j": {"placement.graph"},
     "starlette": {"placement"},
