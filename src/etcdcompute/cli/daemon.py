@@ -78,5 +78,7 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=level.upper(), format=f"{moment}%(levelname)s %(name)s: %(message)s", force=True
     )
+    # What no line shows need not be found out for each.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # A line per connection at debug and per retry at warning: what matters of it we log ourselves.
     logging.getLogger("urllib3").setLevel(logging.ERROR)

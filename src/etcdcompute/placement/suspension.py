@@ -49,7 +49,7 @@ class _Suspendable(greenlet.greenlet):
 
     def await_(self, future: asyncio.Future[T]) -> T:
         """Suspend this code until the future is done."""
-        # Its parent is the loop's own greenlet, in which `run` goes on.
+        # Its parent is the loop's own greenlet, in which `run_suspendable` goes on.
         result: T = cast("greenlet.greenlet", self.parent).switch(future)
         return result
 
@@ -98,7 +98,7 @@ def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return current.await_(current.loop.run_in_executor(current.executor, lambda: function(*args, **kwargs)))
 
 
-async def run(executor: Executor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_suspendable(executor: Executor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function on the event loop, suspended while it waits; what it offloads goes to `executor`."""
     code = _Suspendable(lambda: function(*args, **kwargs), asyncio.get_running_loop(), executor)
     given: Any = code.switch()

@@ -20,9 +20,9 @@ MAY_IMPORT = {
     "kv": set(),
     "placement.records": set(),
     "placement.candidates": {"placement.records"},
-    # The store protocol offers candidate search: its values, and the search itself, are candidates'.
     # How to wait, for all that waits: no I/O of its own.
     "placement.suspension": set(),
+    # The store protocol offers candidate search: its values, and the search itself, are candidates'.
     "placement.graph": {"placement.records", "placement.candidates", "placement.suspension", "kv"},
     "placement.api": {"placement.records", "placement.candidates", "placement.graph", "placement.suspension"},
     "placement": {"kv"},
@@ -33,6 +33,7 @@ MAY_IMPORT = {
 }
 # Libraries that one place alone may know.
 CONFINED = {
+    "etcd3": {"kv"},
     "grpc": {"kv"},
     "google.protobuf": {"kv"},
     "greenlet": {"placement.suspension"},

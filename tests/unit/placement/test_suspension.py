@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from etcdcompute.placement import suspension
-from etcdcompute.placement.suspension import Gate, gate, offload
+from etcdcompute.placement.suspension import Gate, gate, offload, run_suspendable
 
 
 def on_a_thread(*functions: Callable[[], Any]) -> list[Any]:
@@ -20,7 +19,7 @@ def on_a_thread(*functions: Callable[[], Any]) -> list[Any]:
 def on_the_loop(*functions: Callable[[], Any]) -> list[Any]:
     async def together() -> list[Any]:
         with ThreadPoolExecutor(1) as executor:
-            return await asyncio.gather(*(suspension.run(executor, function) for function in functions))
+            return await asyncio.gather(*(run_suspendable(executor, function) for function in functions))
 
     return asyncio.run(together())
 
@@ -100,7 +99,7 @@ def test_cancelling_reaches_the_code_that_waits() -> None:
 
     async def cancel() -> None:
         with ThreadPoolExecutor(1) as executor:
-            task = asyncio.create_task(suspension.run(executor, waiter))
+            task = asyncio.create_task(run_suspendable(executor, waiter))
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

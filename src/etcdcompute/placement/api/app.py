@@ -22,7 +22,6 @@ from starlette.responses import Response as HttpResponse
 from starlette.types import Receive, Scope, Send
 
 from etcdcompute.errors import EtcdComputeError
-from etcdcompute.placement import suspension
 from etcdcompute.placement.api import version
 from etcdcompute.placement.api.access import Caller, Everybody, Gate
 from etcdcompute.placement.api.exchange import Query, Request, Response, parse_query
@@ -33,6 +32,7 @@ from etcdcompute.placement.api.routes import OPEN_PATHS, ROUTES, Action
 from etcdcompute.placement.api.routing import AnyAction, Router
 from etcdcompute.placement.api.streams import StreamAction, StreamedAnswer, Streams
 from etcdcompute.placement.graph.store import GraphStore
+from etcdcompute.placement.suspension import run_suspendable
 
 _LOG = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
@@ -116,7 +116,7 @@ class PlacementApp:
         if action.lengthy:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._workers, action.handler, self._store, request)
-        return await suspension.run(self._workers, action.handler, self._store, request)
+        return await run_suspendable(self._workers, action.handler, self._store, request)
 
 
 def _check_content_headers(http: HttpRequest) -> None:

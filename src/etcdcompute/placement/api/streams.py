@@ -14,9 +14,9 @@ from typing import Any, Final, ParamSpec, TypeVar
 from starlette.requests import Request as HttpRequest
 from starlette.types import Receive, Scope, Send
 
-from etcdcompute.placement import suspension
 from etcdcompute.placement.graph.feed import Feed
 from etcdcompute.placement.graph.store import GraphStore
+from etcdcompute.placement.suspension import run_suspendable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Streams:
 
     async def follow_changes(self) -> Feed:
         """Return the feed with all in it that was written before; from now on `news` tells of what is new."""
-        feed = await suspension.run(self._workers, self.store.follow_changes)
+        feed = await run_suspendable(self._workers, self.store.follow_changes)
         if feed is not self._feed:
             self._feed = feed
             feed.listen(self.news.ring)
