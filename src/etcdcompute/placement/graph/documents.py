@@ -13,6 +13,7 @@ Below /etcdcompute/v1/placement/ stand
                           events are complete
 """
 
+import re
 from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -44,6 +45,7 @@ class Ref(NamedTuple):
 
 
 HEAD = Ref(Kind.HEAD, "")
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
 
 
 class ProviderDocument(Document, frozen=True, kw_only=True):
@@ -122,7 +124,9 @@ def key_of(ref: Ref) -> str:
     """Return the key of a document; names are quoted, so that any character may stand in one."""
     if ref.kind is Kind.HEAD:
         return f"{keys.PLACEMENT}{Kind.HEAD}"
-    return f"{keys.PLACEMENT}{ref.kind}/{quote(ref.id, safe='')}"
+    # Most ids are uuids, and looking is ten times as fast as quoting.
+    quoted = ref.id if _PLAIN.fullmatch(ref.id) else quote(ref.id, safe="")
+    return f"{keys.PLACEMENT}{ref.kind}/{quoted}"
 
 
 def ref_of(key: str) -> Ref | None:
