@@ -187,6 +187,22 @@ def test_a_tree_of_more_than_one_transaction_is_declared_in_steps(pair: Pair) ->
     assert "with fewer" in error["detail"]
 
 
+def test_a_tree_as_deep_as_only_the_standard_routes_make_it(graph: GraphClient) -> None:
+    parent = None
+    for number in range(1200):
+        name = f"level{number}"
+        body = {"uuid": uuid_of(name), "name": name, "parent_provider_uuid": parent}
+        assert graph.ask("POST", "/resource_providers", body, **LATEST).status == 200
+        parent = uuid_of(name)
+    root = uuid_of("level0")
+    error = graph.refused(409, "GET", f"/graph/trees/{root}")
+    assert "1200 providers deep" in error["detail"]
+    found = graph.ask("GET", f"/resource_providers?in_tree={parent}", **LATEST).json()["resource_providers"]
+    assert {each["root_provider_uuid"] for each in found} == {root}
+    renamed = graph.ask("PUT", f"/resource_providers/{root}", {"name": "top"}, **LATEST)
+    assert renamed.status == 200
+
+
 def test_trees_declared_through_two_processes_at_once_exclude_each_other(pair: Pair) -> None:
     clients = [GraphClient(process.url) for process in pair]
     for client in clients:

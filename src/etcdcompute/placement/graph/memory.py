@@ -68,9 +68,12 @@ class Node:
 
     def tree(self) -> Iterator["Node"]:
         """Yield this node and all below it, parents first."""
-        yield self
-        for child in self.children.values():
-            yield from child.tree()
+        # The standard routes set no limit to depth, Python does.
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting.extend(reversed(node.children.values()))
 
     def record(self) -> Provider:
         """Return the provider as a value that later changes do not touch."""

@@ -39,6 +39,14 @@ class Tree:
         """The root's uuid."""
         return self.providers[0].uuid
 
+    @property
+    def depth(self) -> int:
+        """How many providers stand one below the other at most."""
+        depths: dict[str | None, int] = {}
+        for each in self.providers:
+            depths[each.uuid] = depths.get(each.parent_uuid, 0) + 1
+        return max(depths.values())
+
 
 @dataclass(frozen=True, slots=True)
 class TreeOutcome:

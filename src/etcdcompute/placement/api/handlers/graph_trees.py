@@ -11,7 +11,7 @@ from etcdcompute.placement.api.schemas.forms import record
 from etcdcompute.placement.api.tree_documents import describe_tree, read_tree
 from etcdcompute.placement.graph.errors import BadTree
 from etcdcompute.placement.graph.store import GraphStore
-from etcdcompute.placement.graph.trees import TreeOutcome
+from etcdcompute.placement.graph.trees import MAX_DEPTH, TreeOutcome
 
 _NO_QUERY = compile_schema(record({}))
 
@@ -32,6 +32,12 @@ def get(store: GraphStore, request: Request) -> Response:
     """Show a tree in the form in which it is declared."""
     check_query(request, _NO_QUERY)
     tree = store.get_tree(_root(request))
+    if tree.depth > MAX_DEPTH:
+        raise Problem(
+            409,
+            f"The tree is {tree.depth} providers deep; one that is declared has {MAX_DEPTH} at most. "
+            f"Read it with GET /resource_providers?in_tree={tree.root_uuid}",
+        )
     return Response(document=describe_tree(tree, {each.uuid: each.generation or 0 for each in tree.providers}))
 
 
