@@ -11,8 +11,10 @@ import pytest
 
 from etcdcompute.errors import EtcdComputeError, Unavailable
 from etcdcompute.placement.api import streams
+from etcdcompute.placement.api.access import NamedByToken
 from etcdcompute.placement.api.app import PlacementApp
 from etcdcompute.placement.api.handlers import graph_events, graph_load
+from etcdcompute.placement.api.policy import Policy
 from etcdcompute.placement.api.streams import Bell, StreamedAnswer, Streams
 from etcdcompute.placement.graph.embedded import EmbeddedStore
 from etcdcompute.placement.graph.journal import MemoryJournal
@@ -466,3 +468,29 @@ def test_whoever_listens_before_it_looks_misses_no_bell() -> None:
     run(test)
     bell = Bell()
     bell.ring()
+
+
+@pytest.mark.parametrize(
+    ("roles", "allowed"), [("reader", False), ("member", False), ("admin", True), ("service", True)]
+)
+def test_all_below_graph_is_for_administrators_and_services(store: Store, roles: str, allowed: bool) -> None:
+    app = PlacementApp(store, gate=NamedByToken(Policy("secure")))
+    root = "11111111-2222-3333-4444-555555555555"
+
+    async def test() -> None:
+        for method, path, media in (
+            ("GET", "/graph/events", ""),
+            ("GET", "/graph/export", ""),
+            ("GET", f"/graph/trees/{root}", ""),
+            ("DELETE", f"/graph/trees/{root}", ""),
+            ("PUT", f"/graph/trees/{root}", "application/json"),
+            ("POST", "/graph/trees", graph_load.MEDIA_TYPE),
+        ):
+            talk = Talk(app, method, path, headers={"x-auth-token": f"user:project:{roles}", "content-type": media})
+            talk.say(b"", more=False)
+            assert (await talk.status() != 403) is allowed, path
+            talk.leave()
+            await asyncio.wait_for(talk.task, PATIENCE_S)
+
+    run(test)
+    app.close()
