@@ -88,7 +88,9 @@ def main() -> None:
     """Measure, print, write."""
     arguments = _parse()
     for number in _ENDING:
-        signal.signal(number, _end)
+        # Under nohup it goes on when its terminal has gone.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
     try:
         failed = _run(arguments)
     except BenchError as error:
