@@ -4,9 +4,9 @@
     {"progress": {…}}                                                            the counts so far, now and then
     {"summary": {…}}                                                             the counts, last
 
-Each tree is all or nothing by itself, in the order of the lines. What is in memory is bounded: one batch of lines that
-is declared, one that comes in, and a number of lines to send, so that a client may also send everything before it reads
-anything.
+Each tree is all or nothing by itself; trees of one batch share transactions, in no certain order but for those of one
+root. What is in memory is bounded: one batch of lines that is declared, one that comes in, and a number of lines to
+send, so that a client may also send everything before it reads anything.
 """
 
 import asyncio
