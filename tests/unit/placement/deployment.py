@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar, overload
 
 from etcdcompute.model.document import Document
 from etcdcompute.placement.graph.documents import (
@@ -30,9 +31,16 @@ class Host:
     aggregates: frozenset[str] = frozenset()
 
 
-def graph_of(*hosts: Host) -> Graph:
+G = TypeVar("G", bound=Graph)
+
+
+@overload
+def graph_of(*hosts: Host) -> Graph: ...
+@overload
+def graph_of(*hosts: Host, into: G) -> G: ...
+def graph_of(*hosts: Host, into: Graph | None = None) -> Graph:
     """Return a graph whose providers' uuids are their names."""
-    graph = Graph()
+    graph = into or Graph()
     documents: list[tuple[Ref, Document, int]] = []
     for host in hosts:
         provider = ProviderDocument(

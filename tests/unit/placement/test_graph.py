@@ -32,6 +32,9 @@ def picture(graph: Graph) -> dict[str, Any]:
                 sorted(node.consumers),
                 dict(node.used),
                 dict(node.capacities),
+                dict(node.room),
+                node.coarse,
+                node.summary(),
             )
             for uuid, node in graph.providers.items()
         },
@@ -44,6 +47,11 @@ def picture(graph: Graph) -> dict[str, Any]:
             for index in (graph.by_class, graph.by_trait, graph.by_aggregate)
         ],
         "sharing": sorted(graph.sharing),
+        "room": {
+            (name, amount): sorted({node.uuid for level in graph.with_room(name, amount) for node in level})
+            for name in ("VCPU", "CUSTOM_C")
+            for amount in (1, 2, 4, 8)
+        },
     }
 
 
@@ -77,6 +85,9 @@ class History:
         self.applied.append(applied)
         self.graph.apply(applied)
         self.graph.head = revision
+        # Summaries are kept once they were asked for: each change must drop those that it makes untrue.
+        for node in self.graph.all_nodes():
+            node.summary()
         return True
 
     def listing(self) -> list[tuple[Ref, Document, int]]:
@@ -96,7 +107,10 @@ CONSUMERS = [f"c{number}" for number in range(4)]
 def some_step(chance: random.Random) -> Callable[[History], bool]:
     """Return one call of one decision; that it is refused is as good as that it is not."""
     name, other = chance.choice(PROVIDERS), chance.choice([None, *PROVIDERS])
-    second = {each: Inventory(chance.randint(1, 8)) for each in chance.sample(["VCPU", "CUSTOM_C"], 1)}
+    second = {
+        each: Inventory(chance.randint(1, 8), max_unit=chance.choice([2, 100]), step_size=chance.choice([1, 1, 2]))
+        for each in chance.sample(["VCPU", "CUSTOM_C"], 1)
+    }
     new_name = f"name-{name}" + chance.choice(["", "-new"])
     traits, aggregates = chance.sample(["CUSTOM_T", "HW_CPU_X86_VMX"], 1), chance.sample(["a", "b"], 1)
     claims = [
@@ -195,6 +209,22 @@ def test_no_history_claims_more_than_there_is(seed: int) -> None:
                 total[name] = total.get(name, 0) + amount
         assert total == node.used
         assert set(total) <= set(node.inventories)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_those_with_room_are_found_and_the_full_are_not(seed: int) -> None:
+    graph = some_history(seed, 120).graph
+    for node in graph.providers.values():
+        assert node.room == {
+            name: min(each.capacity - node.used.get(name, 0), each.max_unit) for name, each in node.inventories.items()
+        }
+    for name in ("VCPU", "CUSTOM_C"):
+        for amount in (1, 2, 3, 5, 8):
+            found = [node for level in graph.with_room(name, amount) for node in level]
+            assert len(found) == len(set(found))
+            assert {node for node in graph.all_nodes() if node.room.get(name, 0) >= amount} <= set(found)
+            assert all(2 * node.room[name] > amount for node in found)
 
 
 @given(st.sampled_from([kind for kind in Kind if kind is not Kind.HEAD]), st.text(min_size=1))

@@ -25,3 +25,8 @@ def has_traits(traits: frozenset[str], group: RequestGroup) -> bool:
 def usable(node: Member, group: RequestGroup) -> bool:
     """Whether nothing that the group forbids is on a provider itself."""
     return node.traits.isdisjoint(group.forbidden_traits) and node.aggregates.isdisjoint(group.forbidden_aggregates)
+
+
+def suits(node: Member, group: RequestGroup) -> bool:
+    """Whether a provider by itself has what the group wants besides resources."""
+    return usable(node, group) and has_traits(node.traits, group) and in_aggregates(node, group)

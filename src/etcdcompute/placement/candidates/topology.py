@@ -1,7 +1,9 @@
 """What the search needs to know of a graph. The graph in memory has it; tests may bring their own."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol, Self, TypeVar
+
+from etcdcompute.placement.candidates.request import ProviderSummary
 
 
 class InventoryLike(Protocol):
@@ -68,10 +70,25 @@ class Member(Protocol):
 
 
 class ProviderLike(Member, Protocol):
-    """One provider, with a way up and down its tree."""
+    """One provider, with a way up and down its tree, and with what makes searching fast."""
 
-    def tree(self) -> Iterator[Self]:
+    @property
+    def children(self) -> Mapping[str, Self]:
+        """What is right below it, by uuid."""
+
+    @property
+    def room(self) -> Mapping[str, int]:
+        """The most that one claim can take now, by resource class: what is free, and no more than the max_unit."""
+
+    @property
+    def coarse(self) -> bool:
+        """Whether some inventory has a min_unit or a step_size other than 1."""
+
+    def tree(self) -> Sequence[Self]:
         """It and all below it, parents first."""
+
+    def summary(self) -> ProviderSummary:
+        """What an answer says of it: a value that later changes do not touch."""
 
 
 P = TypeVar("P", bound=Member, covariant=True)
@@ -94,3 +111,13 @@ class Topology(Protocol[P]):
 
     def sharing_nodes(self) -> Iterable[P]:
         """The providers that share."""
+
+
+class IndexedTopology(Topology[P], Protocol[P]):
+    """The graph, with indexes of what is hard to find."""
+
+    def with_room(self, resource_class: str, amount: int) -> Sequence[Collection[P]]:
+        """The providers that have room for an amount, and some that have a little less; those with most room first."""
+
+    def providers_having(self, trait: str) -> Mapping[str, P]:
+        """The providers that have a trait."""

@@ -5,9 +5,10 @@ Transactions may come out of order for different providers, since a writer appli
 delivers everybody's in order: each node remembers the revision it stands at and ignores what is older.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from etcdcompute.model.document import Document
+from etcdcompute.placement.candidates.request import ProviderSummary
 from etcdcompute.placement.graph import standard
 from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import (
@@ -21,6 +22,7 @@ from etcdcompute.placement.graph.documents import (
     Ref,
 )
 from etcdcompute.placement.graph.records import Consumer, Inventory, Named, Provider
+from etcdcompute.placement.graph.room import RoomIndex
 
 _EMPTY = ProviderDocument(uuid="", name="")
 
@@ -28,13 +30,17 @@ _EMPTY = ProviderDocument(uuid="", name="")
 class Node:
     """One provider with its place in the tree and what is claimed from it.
 
-    `revision` is that of the generation's document, which every change of the provider rewrites.
+    `revision` is that of the generation's document, which every change of the provider rewrites. `room` is the most
+    that one claim can take: what is free, and no more than the max_unit; `coarse` tells that some inventory is given
+    in portions only. `used` is replaced, never changed: summaries, which are kept until something changes, show it.
     """
 
     __slots__ = (
+        "_summary",
         "aggregates",
         "capacities",
         "children",
+        "coarse",
         "consumers",
         "document",
         "generation",
@@ -42,6 +48,7 @@ class Node:
         "name",
         "parent",
         "revision",
+        "room",
         "root",
         "shares",
         "traits",
@@ -60,20 +67,40 @@ class Node:
         self.children: dict[str, Node] = {}
         self.inventories: Mapping[str, Inventory] = {}
         self.capacities: dict[str, int] = {}
+        self.room: dict[str, int] = {}
+        self.coarse = False
         self.traits: frozenset[str] = frozenset()
         self.aggregates: frozenset[str] = frozenset()
         self.shares = False
-        self.used: dict[str, int] = {}
+        self.used: Mapping[str, int] = {}
         self.consumers: set[str] = set()
+        self._summary: ProviderSummary | None = None
 
-    def tree(self) -> Iterator["Node"]:
-        """Yield this node and all below it, parents first."""
+    def tree(self) -> Sequence["Node"]:
+        """Return this node and all below it, parents first."""
+        if not self.children:
+            return (self,)
         # The standard routes set no limit to depth, Python does.
-        waiting = [self]
+        nodes, waiting = [], [self]
         while waiting:
             node = waiting.pop()
-            yield node
-            waiting.extend(reversed(node.children.values()))
+            nodes.append(node)
+            if node.children:
+                waiting.extend(reversed(node.children.values()))
+        return nodes
+
+    def summary(self) -> ProviderSummary:
+        """Return what an answer to a search says of it."""
+        summary = self._summary
+        if summary is None:
+            parent = self.parent.uuid if self.parent else None
+            summary = ProviderSummary(self.uuid, self.capacities, self.used, self.traits, parent, self.root.uuid)
+            self._summary = summary
+        return summary
+
+    def forget_summary(self) -> None:
+        """Drop the summary: what it says has changed."""
+        self._summary = None
 
     def record(self) -> Provider:
         """Return the provider as a value that later changes do not touch."""
@@ -117,6 +144,7 @@ class Graph:
         self.by_trait: dict[str, dict[str, Node]] = {}
         self.by_aggregate: dict[str, dict[str, Node]] = {}
         self.sharing: dict[str, Node] = {}
+        self.room: RoomIndex[Node] = RoomIndex()
         self.by_project: dict[str, set[str]] = {}
         # The revision of the last change that was delivered in order: a writer's own, applied at once, has no head.
         self.head = 0
@@ -134,6 +162,14 @@ class Graph:
         """Return the providers that have inventory of a class, by uuid."""
         return self.by_class.get(resource_class, {})
 
+    def with_room(self, resource_class: str, amount: int) -> Sequence[Collection[Node]]:
+        """Return the providers that have room for an amount, and some that have a little less; most room first."""
+        return self.room.at_least(resource_class, amount)
+
+    def providers_having(self, trait: str) -> Mapping[str, Node]:
+        """Return the providers that have a trait, by uuid."""
+        return self.by_trait.get(trait, {})
+
     def members(self, aggregate: str) -> Mapping[str, Node]:
         """Return the providers in an aggregate, by uuid."""
         return self.by_aggregate.get(aggregate, {})
@@ -142,7 +178,7 @@ class Graph:
         """Return all providers."""
         return self.providers.values()
 
-    def sharing_nodes(self) -> Iterable[Node]:
+    def sharing_nodes(self) -> Collection[Node]:
         """Return the providers that share through their aggregates."""
         return self.sharing.values()
 
@@ -299,6 +335,8 @@ class Graph:
             node = self.providers.pop(ref.id, None)
             if node is not None:
                 self._unindex(node)
+                for name, room in node.room.items():
+                    self.room.move(node, name, room, 0)
                 if node.parent is not None:
                     node.parent.children.pop(node.uuid, None)
                 if node.consumers:
@@ -329,6 +367,9 @@ class Graph:
         node.traits = frozenset(document.traits)
         node.aggregates = frozenset(document.aggregates)
         node.shares = standard.SHARES_VIA_AGGREGATE in node.traits
+        node.coarse = any(each.min_unit != 1 or each.step_size != 1 for each in document.inventories.values())
+        node.forget_summary()
+        self._measure(node, node.room.keys() | node.inventories.keys())
         for name in node.inventories:
             self.by_class.setdefault(name, {})[node.uuid] = node
         for name in node.traits:
@@ -337,6 +378,18 @@ class Graph:
             self.by_aggregate.setdefault(name, {})[node.uuid] = node
         if node.shares:
             self.sharing[node.uuid] = node
+
+    def _measure(self, node: Node, classes: Collection[str]) -> None:
+        """Take in that what a provider has of some classes, or what is claimed of them, may have changed."""
+        for name in classes:
+            before, inventory = node.room.get(name, 0), node.inventories.get(name)
+            if inventory is None:
+                after = 0
+                node.room.pop(name, None)
+            else:
+                after = min(node.capacities[name] - node.used.get(name, 0), inventory.max_unit)
+                node.room[name] = after
+            self.room.move(node, name, before, after)
 
     def _unindex(self, node: Node) -> None:
         for index, names in (
@@ -365,6 +418,7 @@ class Graph:
         root = parent.root if parent is not None else node
         for each in node.tree():
             each.root = root
+            each.forget_summary()
 
     def _claim(self, consumer: str, document: ConsumerDocument) -> None:
         for provider, resources in document.allocations.items():
@@ -374,11 +428,17 @@ class Graph:
             else:
                 self._claim_one(node, consumer, resources)
 
-    @staticmethod
-    def _claim_one(node: Node, consumer: str, resources: Mapping[str, int]) -> None:
+    def _claim_one(self, node: Node, consumer: str, resources: Mapping[str, int]) -> None:
         node.consumers.add(consumer)
+        used = dict(node.used)
         for name, amount in resources.items():
-            node.used[name] = node.used.get(name, 0) + amount
+            used[name] = used.get(name, 0) + amount
+        self._use(node, used, resources)
+
+    def _use(self, node: Node, used: dict[str, int], changed: Collection[str]) -> None:
+        node.used = used
+        node.forget_summary()
+        self._measure(node, changed)
 
     def _unclaim(self, consumer: str) -> None:
         found = self.consumers.get(consumer)
@@ -390,9 +450,5 @@ class Graph:
                 self._homeless.get(provider, set()).discard(consumer)
                 continue
             node.consumers.discard(consumer)
-            for name, amount in resources.items():
-                left = node.used.get(name, 0) - amount
-                if left:
-                    node.used[name] = left
-                else:
-                    node.used.pop(name, None)
+            left = {name: amount - resources.get(name, 0) for name, amount in node.used.items()}
+            self._use(node, {name: amount for name, amount in left.items() if amount}, resources)
