@@ -32,7 +32,7 @@ GOOD: list[tuple[Validator, Any]] = [
     (resource_provider.post(39), {"name": "rp", "uuid": ONE, "parent_provider_uuid": None}),
     (aggregate.put(39), {"aggregates": [ONE, TWO], "resource_provider_generation": 0}),
 ]
-ODD = st.sampled_from(
+ODD: st.SearchStrategy[Any] = st.sampled_from(
     [
         *(None, True, False, 0, -1, 1, 1.0, 1.5, 2**31, 10**40, math.inf, -0.0, math.nan),
         *("", "x", "VCPU\n", ONE, ONE + "\n", "\x00", "é" * 300, "\ud800"),
