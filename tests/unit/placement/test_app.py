@@ -126,3 +126,43 @@ def test_queries_and_paths_of_any_bytes(app: PlacementApp, query: bytes, path: s
         ask(app, "GET", "/allocation_candidates", query, headers={"openstack-api-version": "placement latest"}).status
         < 500
     )
+
+
+inventories = st.dictionaries(
+    st.sampled_from(["VCPU", "CUSTOM_X", "PONIES", "\0", "custom"]),
+    st.fixed_dictionaries(
+        {"total": st.integers() | values}, optional={"allocation_ratio": st.floats(), "reserved": values}
+    ),
+    max_size=2,
+)
+uuids = st.integers(0, 3).map(lambda number: f"11111111-2222-3333-4444-{number:012}")
+trees = st.recursive(
+    st.fixed_dictionaries(
+        {"uuid": st.just(PROVIDER) | uuids, "name": phrases},
+        optional={"inventories": inventories, "traits": st.lists(phrases), "aggregates": st.lists(uuids | phrases)},
+    ),
+    lambda inner: st.fixed_dictionaries(
+        {"uuid": st.just(PROVIDER) | uuids, "name": phrases, "children": st.lists(inner, max_size=3)},
+        optional={"generation": st.integers(), "traits": values},
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(trees)
+def test_trees_of_any_kind_are_declared_or_refused(app: PlacementApp, tree: dict[str, Any]) -> None:
+    body = json.dumps(tree).encode()
+    answer = ask(app, "PUT", f"/graph/trees/{tree['uuid']}", body=body, headers={"content-type": "application/json"})
+    assert answer.status < 500, answer.body
+    lines = body + b"\n" + body[:-1] + b"\n" + body
+    loaded = ask(app, "POST", "/graph/trees", body=lines, headers={"content-type": "application/x-ndjson"})
+    assert loaded.status == 200
+    *refused, last = (json.loads(line) for line in loaded.body.splitlines())
+    assert last["summary"]["complete"]
+    assert [each["refused"]["line"] for each in refused] == ([2] if answer.status < 300 else [1, 2, 3])
+    assert all(each["refused"]["status"] < 500 for each in refused)
+    for path in ("/graph/export", f"/graph/trees/{tree['uuid']}"):
+        assert ask(app, "GET", path).status < 500
+    assert ask(app, "GET", "/graph/export", b"format=dot").status == 200
+    assert ask(app, "GET", "/graph/events", b"since=0").status == 200
