@@ -36,9 +36,9 @@ class Deployment:
 @st.composite
 def inventories(draw: st.DrawFn) -> dict[str, Any]:
     """Draw an inventory, mostly a plain one."""
-    inventory: dict[str, Any] = {"total": draw(st.integers(1, 8))}
+    inventory: dict[str, Any] = {"total": draw(st.integers(2, 8))}
     for key, values in _INVENTORY.items():
-        if draw(st.integers(0, 9)) == 9:
+        if draw(st.integers(0, 11)) == 11:
             inventory[key] = draw(values)
     return inventory
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from tests.conformance.differential.comparing import CANDIDATES
 from tests.conformance.differential.deployments import (
     AGGREGATES,
     CLASSES,
@@ -109,9 +110,7 @@ def _delete_provider(draw: st.DrawFn) -> Ask:
 @st.composite
 def _put_inventories(draw: st.DrawFn) -> Ask:
     uuid = draw(providers)
-    held = draw(st.dictionaries(classes, inventories(), max_size=3))
-    body = {"resource_provider_generation": draw(_provider_generation(uuid)), "inventories": held}
-    return Ask("PUT", f"/resource_providers/{uuid}/inventories", draw(any_version), body=body)
+    return Ask("PUT", f"/resource_providers/{uuid}/inventories", draw(any_version), body=draw(_of_one_provider(uuid)))
 
 
 @st.composite
@@ -200,6 +199,28 @@ def _of_many(draw: st.DrawFn, consumer: str, version: int) -> dict[str, Any]:
 
 
 @st.composite
+def _reshape(draw: st.DrawFn) -> Ask:
+    version = draw(st.one_of(st.just(39), st.integers(30, 39)))
+    uuids = draw(st.lists(providers, max_size=2, unique=True))
+    named = draw(st.lists(consumers, max_size=2, unique=True))
+    return Ask(
+        "POST",
+        "/reshaper",
+        version,
+        body={
+            "inventories": {uuid: draw(_of_one_provider(uuid)) for uuid in uuids},
+            "allocations": {each: draw(_of_many(each, version)) for each in named},
+        },
+    )
+
+
+@st.composite
+def _of_one_provider(draw: st.DrawFn, uuid: str) -> dict[str, Any]:
+    held = draw(st.dictionaries(classes, inventories(), max_size=3))
+    return {"resource_provider_generation": draw(_provider_generation(uuid)), "inventories": held}
+
+
+@st.composite
 def _delete_allocations(draw: st.DrawFn) -> Ask:
     return Ask("DELETE", f"/allocations/{draw(consumers)}", draw(any_version))
 
@@ -281,7 +302,6 @@ def _list_traits(draw: st.DrawFn) -> Ask:
 
 _WRITES: Final[tuple[Callable[[], st.SearchStrategy[Ask]], ...]] = (
     _create,
-    _create,
     _update,
     _delete_provider,
     _put_inventories,
@@ -297,6 +317,7 @@ _WRITES: Final[tuple[Callable[[], st.SearchStrategy[Ask]], ...]] = (
     _put_allocations,
     _post_allocations,
     _delete_allocations,
+    _reshape,
     _name,
 )
 _READS: Final[tuple[Callable[[], st.SearchStrategy[Ask]], ...]] = (_filtered_list, _read, _usages, _list_traits)
@@ -333,4 +354,12 @@ def whole_state() -> list[Ask]:
         *(Ask("GET", "/usages", query=(("project_id", owner),)) for owner in _OWNERS),
         Ask("GET", "/traits", query=(("name", "startswith:CUSTOM_"),)),
         Ask("GET", "/resource_classes"),
+        *(Ask("GET", CANDIDATES, query=query) for query in _EVERYWHERE),
     ]
+
+
+_EVERYWHERE: Final = (
+    (("resources", "VCPU:1"),),
+    (("resources", "VCPU:1,MEMORY_MB:1"),),
+    (("resources1", "VCPU:1"), ("resources2", "MEMORY_MB:1"), ("group_policy", "none"), ("same_subtree", "1,2")),
+)

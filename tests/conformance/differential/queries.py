@@ -44,7 +44,7 @@ def candidate_queries(draw: st.DrawFn, deployment: Deployment) -> Ask:
 
 
 _hardly_ever: Final = st.integers(0, 49).map(lambda number: number == 49)
-_rarely: Final = st.integers(0, 9).map(lambda number: number == 9)
+_rarely: Final = st.integers(0, 7).map(lambda number: number == 7)
 _sometimes: Final = st.integers(0, 3).map(lambda number: number == 3)
 
 
@@ -85,13 +85,13 @@ def _resources(draw: st.DrawFn, providers: tuple[tuple[str, ...], ...], most: in
         (*CLASSES, *(["CUSTOM_NONE"] if draw(_rarely) else [])) if draw(_rarely) else draw(st.sampled_from(providers))
     )
     names = draw(st.lists(st.sampled_from(known), min_size=1, max_size=most, unique=True))
-    return ",".join(f"{name}:{draw(st.sampled_from([1, 1, 1, 1, 2, 2, 3, 4]))}" for name in names)
+    return ",".join(f"{name}:{draw(st.sampled_from([1, 1, 1, 1, 1, 1, 2, 2, 3]))}" for name in names)
 
 
 @st.composite
 def _filters(draw: st.DrawFn, suffix: str, version: int, size: int) -> Pairs:
     pairs: Pairs = []
-    if version >= 17 and draw(_sometimes):
+    if version >= 17 and draw(_rarely):
         pairs.append((f"required{suffix}", draw(_traits(forbidding=version >= 22))))
         if version >= 39 and draw(_sometimes):
             pairs.append((f"required{suffix}", draw(_any_traits())))
@@ -109,7 +109,7 @@ def _filters(draw: st.DrawFn, suffix: str, version: int, size: int) -> Pairs:
 def _traits(draw: st.DrawFn, *, forbidding: bool) -> str:
     names = draw(st.sampled_from([[name] for name in TRAITS] + [["CUSTOM_A", "CUSTOM_B"]] * 2))
     names = ["CUSTOM_NONE"] if draw(_hardly_ever) else names
-    marks = st.sampled_from(["", "!"]) if forbidding else st.just("")
+    marks = st.sampled_from(["", "!", "!"]) if forbidding else st.just("")
     return ",".join(f"{draw(marks)}{name}" for name in names)
 
 
