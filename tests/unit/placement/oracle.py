@@ -17,11 +17,11 @@ from etcdcompute.placement.graph.memory import Graph, Node
 Candidate = tuple[frozenset[tuple[str, str, int]], frozenset[tuple[str, tuple[str, ...]]]]
 
 
-def brute_force(graph: Graph, request: CandidateRequest) -> set[Candidate]:
-    """Return all candidates: what is claimed, and which group comes from where."""
+def brute_force(graph: Graph, request: CandidateRequest, root: str | None = None) -> set[Candidate]:
+    """Return all candidates, or those of one tree: what is claimed, and which group comes from where."""
     found = set()
     for anchor in graph.all_nodes():
-        if anchor.parent is None and _anchor_allowed(anchor, request):
+        if anchor.parent is None and _anchor_allowed(anchor, request) and root in (None, anchor.uuid):
             for assignment in _assignments(graph, anchor, request):
                 if _allowed(assignment, anchor, request):
                     found.add(_candidate(assignment))

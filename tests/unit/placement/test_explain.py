@@ -1,14 +1,17 @@
 """Explanations against brute force on random deployments, and what they say in cases that people meet."""
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from etcdcompute.placement.candidates.explain import explain
-from etcdcompute.placement.candidates.explanation import Explanation, Relaxation, Stage
+from etcdcompute.placement.candidates.explain_text import to_text
+from etcdcompute.placement.candidates.explanation import Relaxation, Stage
 from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup
 from etcdcompute.placement.candidates.search import search
+from etcdcompute.placement.graph.records import Inventory
 from tests.unit.placement.deployment import Host, graph_of
 from tests.unit.placement.oracle import anchors_with_candidates
 from tests.unit.placement.test_candidates import AGGREGATES, CLASSES, TRAITS, deployments, some_traits
@@ -144,4 +147,25 @@ def without_term(group: RequestGroup, dropped: Relaxation) -> RequestGroup:
         group,
         member_of=tuple(each for each in group.member_of if each != names),
         forbidden_aggregates=group.forbidden_aggregates - unwanted,
+    )
+
+
+def vcpus(name: str, total: int, used: int = 0, *traits: str, **more: Any) -> Host:
+    return Host(name, inventories={"VCPU": Inventory(total)}, used={"VCPU": used}, traits=frozenset(traits), **more)
+
+
+def test_the_text_of_a_request_that_finds_nothing() -> None:
+    hosts = [vcpus(f"plain{number}", 64, 60) for number in range(5)]
+    hosts[0] = vcpus("roomy", 64)
+    hosts[1] = vcpus("roomier", 128)
+    hosts += [vcpus(f"etcd{number}", 8, 8 - number * 2, "COMPUTE_X") for number in range(4)]
+    hosts += [vcpus(f"busy{number}", 16, 12, "COMPUTE_X") for number in range(3)]
+    request = CandidateRequest(
+        groups=(RequestGroup(resources={"VCPU": 8}, required_traits=(frozenset({"COMPUTE_X"}),)),)
+    )
+    assert to_text(explain(graph_of(*hosts), request)) == (
+        '0 of 12 providers fit group "" (VCPU:8, COMPUTE_X)\n'
+        "  12 → 7  missing_trait COMPUTE_X\n"
+        "   7 → 0  insufficient_capacity VCPU: want 8, largest free 6 (etcd3)\n"
+        "without COMPUTE_X: 2 would fit\n"
     )

@@ -43,11 +43,11 @@ class Combination:
             key = tuple(map(id, filler.by_root))
             together[key] = together.get(key, 0) | 1 << index
             listings[key] = filler.by_root
-        self._listings = [(slots, listings[key]) for key, slots in together.items()]
+        self.listings = [(slots, listings[key]) for key, slots in together.items()]
 
     def choices(self, root: Member) -> Iterator[tuple[int, Sequence[Member]]]:
         """Yield who can fill which slots (as bits) alone."""
-        for slots, by_roots in self._listings:
+        for slots, by_roots in self.listings:
             for by_root in by_roots:
                 nodes = by_root.get(root)
                 if nodes:
@@ -64,7 +64,7 @@ class Combination:
     def trees(self, among: Iterable[Member], known: Collection[Member] = ()) -> set[Member]:
         """Return the anchors of those trees where it is possible; for those `known` it is."""
         left = set(among)
-        for _, by_roots in self._listings:
+        for _, by_roots in self.listings:
             if len(by_roots) == 1:
                 left.intersection_update(by_roots[0].keys())
             else:

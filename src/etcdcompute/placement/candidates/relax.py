@@ -12,7 +12,7 @@ from etcdcompute.placement.candidates.survey import GroupSurvey
 from etcdcompute.placement.candidates.topology import Member
 
 MOST_TERMS = 64
-_BUDGET = 200_000
+_BUDGET = 150_000
 
 
 @dataclass(frozen=True, slots=True)

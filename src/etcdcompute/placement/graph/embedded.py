@@ -15,6 +15,9 @@ from typing import TypeVar
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import EtcdComputeError, OutcomeUnknown, Unavailable
 from etcdcompute.model.document import Document
+from etcdcompute.placement.candidates.capacity import Capacity, compute_capacity
+from etcdcompute.placement.candidates.explain import explain
+from etcdcompute.placement.candidates.explanation import Explanation
 from etcdcompute.placement.candidates.request import CandidateRequest, Candidates
 from etcdcompute.placement.candidates.search import find_candidates
 from etcdcompute.placement.graph import decide, decide_claims, decide_names, decide_reshape, decide_trees, queries
@@ -35,6 +38,7 @@ from etcdcompute.placement.graph.records import (
     Provider,
     ProviderFilter,
 )
+from etcdcompute.placement.graph.still import StillGraph
 from etcdcompute.placement.graph.trees import Tree, TreeOutcome
 from etcdcompute.placement.graph.writing import Writers
 from etcdcompute.placement.suspension import Gate, gate, offload
@@ -255,6 +259,19 @@ class EmbeddedStore:
         with self._fresh() as graph:
             queries.check_names(graph, request.resource_classes, request.traits)
             return find_candidates(graph, request)
+
+    def explain(self, request: CandidateRequest) -> Explanation:
+        """Return why a request has candidates, or none."""
+        with self._fresh() as graph:
+            still, unknown = StillGraph(graph), queries.unknown_names(graph, request.resource_classes, request.traits)
+        return explain(still, request, unknown)
+
+    def compute_capacity(self, request: CandidateRequest) -> Capacity:
+        """Return how many more of a request fit."""
+        with self._fresh() as graph:
+            queries.check_names(graph, request.resource_classes, request.traits)
+            still = StillGraph(graph)
+        return compute_capacity(still, request)
 
     def get_trait(self, name: str) -> Named:
         """Return a trait."""

@@ -23,6 +23,14 @@ def check_names(graph: Graph, classes: Collection[str], traits: Collection[str])
         raise UnknownTrait(unknown)
 
 
+def unknown_names(graph: Graph, classes: Collection[str], traits: Collection[str]) -> frozenset[str]:
+    """Return those of the classes and traits that do not exist."""
+    return frozenset(
+        [name for name in classes if graph.resource_class(name) is None]
+        + [name for name in traits if graph.trait(name) is None]
+    )
+
+
 def list_providers(graph: Graph, wanted: ProviderFilter) -> list[Node]:
     """Return the providers that match, in the order of their uuids."""
     named = set(wanted.forbidden_traits).union(*wanted.required_traits)

@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from etcdcompute.errors import EtcdComputeError
+from etcdcompute.placement.candidates.capacity import Capacity
+from etcdcompute.placement.candidates.explanation import Explanation
 from etcdcompute.placement.candidates.request import CandidateRequest, Candidates
 from etcdcompute.placement.graph.export import Snapshot
 from etcdcompute.placement.graph.feed import Feed
@@ -47,6 +49,12 @@ class Reads(Protocol):
 
     def find_candidates(self, request: CandidateRequest) -> Candidates:
         """Return where a request fits; UnknownTrait, UnknownResourceClass."""
+
+    def explain(self, request: CandidateRequest) -> Explanation:
+        """Return why a request has candidates, or none; also where it names what does not exist."""
+
+    def compute_capacity(self, request: CandidateRequest) -> Capacity:
+        """Return how many more of a request fit; UnknownTrait, UnknownResourceClass."""
 
     def get_trait(self, name: str) -> Named:
         """Return a trait; TraitNotFound."""
