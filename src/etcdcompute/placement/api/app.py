@@ -80,7 +80,7 @@ class PlacementApp:
             )
 
     async def _answer(self, http: HttpRequest, request_id: str) -> HttpResponse | StreamedAnswer:
-        negotiated: int | None = None
+        negotiated = version.LATEST if _is_own(http) else None
 
         def refuse(problem: Problem) -> HttpResponse:
             return refusal(
@@ -89,7 +89,7 @@ class PlacementApp:
 
         try:
             caller = Everybody() if http.scope["path"] in OPEN_PATHS else self._gate.admit(http.headers)
-            negotiated = version.LATEST if _is_own(http) else version.negotiate(http.headers)
+            negotiated = negotiated or version.negotiate(http.headers)
             _check_content_headers(http)
             action, path_items = self._router.find(http.method, http.scope["path"], negotiated)
             _check_media(action, http.headers)
