@@ -39,6 +39,8 @@ _REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_QUERY_BYTES = 32 * 1024
 _WORKERS = 16
+# Long computations do not go faster by running at once, and shall not keep others from a thread.
+_LENGTHY_WORKERS = 2
 
 
 class PlacementApp:
@@ -49,6 +51,7 @@ class PlacementApp:
         self._gate = gate or Everybody()
         self._router = Router(ROUTES)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="placement-api")
+        self._lengthy_workers = ThreadPoolExecutor(_LENGTHY_WORKERS, thread_name_prefix="placement-lengthy")
         self._streams = Streams(store, self._workers)
 
     def stop(self) -> None:
@@ -58,6 +61,7 @@ class PlacementApp:
     def close(self) -> None:
         """Let the threads end."""
         self._workers.shutdown(wait=False, cancel_futures=True)
+        self._lengthy_workers.shutdown(wait=False, cancel_futures=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -115,7 +119,7 @@ class PlacementApp:
     async def _handle(self, action: Action, request: Request) -> Response:
         if action.lengthy:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._workers, action.handler, self._store, request)
+            return await loop.run_in_executor(self._lengthy_workers, action.handler, self._store, request)
         return await run_suspendable(self._workers, action.handler, self._store, request)
 
 

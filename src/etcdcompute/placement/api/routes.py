@@ -7,7 +7,9 @@ from etcdcompute.placement.api.handlers import (
     aggregates,
     allocation_candidates,
     allocations,
+    graph_capacity,
     graph_events,
+    graph_explain,
     graph_export,
     graph_load,
     graph_trees,
@@ -124,4 +126,6 @@ ROUTES: Final[Mapping[str, Methods]] = {
     },
     "/graph/events": {"GET": (StreamAction(graph_events.follow, gives="text/event-stream"),)},
     "/graph/export": {"GET": (Action(graph_export.export, lengthy=True),)},
+    "/graph/explain": {"GET": (Action(graph_explain.explain, lengthy=True),)},
+    "/graph/capacity": {"GET": (Action(graph_capacity.count, gives_json=True, lengthy=True),)},
 }

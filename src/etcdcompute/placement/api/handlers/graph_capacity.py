@@ -1,0 +1,27 @@
+"""How many more of a request fit."""
+
+from etcdcompute.placement.api.candidate_query import read_candidate_query
+from etcdcompute.placement.api.exchange import Request, Response
+from etcdcompute.placement.api.problems import problem_of
+from etcdcompute.placement.graph.errors import UnknownResourceClass
+from etcdcompute.placement.graph.store import GraphStore
+
+
+def count(store: GraphStore, request: Request) -> Response:
+    """Count how many more of a request fit, in all and in each tree; `limit` cuts the list of trees."""
+    wanted = read_candidate_query(request)
+    try:
+        capacity = store.compute_capacity(wanted)
+    except UnknownResourceClass as error:
+        raise problem_of(error, "Invalid resource class in resources parameter: ") from error
+    return Response(
+        document={
+            "total": capacity.total,
+            "at_most": capacity.at_most,
+            "exact": capacity.exact,
+            "roots": [
+                {"uuid": each.root_uuid, "name": each.name, "count": each.count, "exact": each.exact}
+                for each in capacity.roots
+            ],
+        }
+    )
