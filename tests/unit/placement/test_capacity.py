@@ -67,7 +67,7 @@ def test_capacity_is_what_trying_everything_finds(case: tuple[list[Host], Candid
     assert found.total <= most <= found.at_most
     assert (found.total > 0) == (most > 0)
     for each in found.roots:
-        alone = most_claims(graph, brute_force(graph, request, each.root_uuid))
+        alone = most_claims(graph, brute_force(graph, request, each.uuid))
         assert each.count == alone if each.exact else 0 < each.count <= alone
 
 

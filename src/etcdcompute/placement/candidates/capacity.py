@@ -24,7 +24,7 @@ from etcdcompute.placement.candidates.topology import Member, Topology
 class RootCapacity:
     """How many more fit in one tree, and what is shared with it, if nothing goes elsewhere: exactly, or at least."""
 
-    root_uuid: str
+    uuid: str
     name: str
     count: int
     exact: bool
@@ -36,12 +36,8 @@ class Capacity:
 
     total: int
     at_most: int
+    exact: bool
     roots: tuple[RootCapacity, ...]
-
-    @property
-    def exact(self) -> bool:
-        """Whether no more than the total fit."""
-        return self.total == self.at_most
 
 
 def compute_capacity(topology: Topology[Member], request: CandidateRequest) -> Capacity:
@@ -56,7 +52,7 @@ def compute_capacity(topology: Topology[Member], request: CandidateRequest) -> C
         total, at_most = total + low, at_most + high
     counts = [RootCapacity(root.uuid, root.name, low, low == high) for root, (low, high) in bounds.items() if low]
     counts.sort(key=lambda each: (-each.count, each.name))
-    return Capacity(total, at_most, tuple(counts[: request.limit]))
+    return Capacity(total, at_most, total == at_most, tuple(counts[: request.limit]))
 
 
 def _may_anchor(root: Member, request: CandidateRequest) -> bool:

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from etcdcompute.placement.candidates.packing import Budget, GaveUp, Packer, Room, Slot, room_now
-from etcdcompute.placement.candidates.request import CandidateRequest
+from etcdcompute.placement.candidates.packing import Budget, GaveUp, Packer, Room, room_now
+from etcdcompute.placement.candidates.request import CandidateRequest, Slot
 from etcdcompute.placement.candidates.survey import ByRoot, GroupSurvey
 from etcdcompute.placement.candidates.topology import Member
 

@@ -12,7 +12,7 @@ def to_text(explanation: Explanation) -> str:
 
 def _lines(explanation: Explanation) -> Iterator[str]:
     for group in explanation.groups:
-        yield f'{group.fits} of {group.of} {group.unit} fit group "{group.suffix}" ({group.wanted})'
+        yield f'{group.fits} of {group.of} {group.unit} fit group "{group.group}" ({group.wanted})'
         yield from _stages(group.stages, group.of)
     if explanation.stages:
         yield f"{explanation.fits} of {explanation.of} {explanation.unit} fit the whole request"

@@ -46,7 +46,7 @@ class Sample:
     `largest_free` is the most that one claim could take now.
     """
 
-    provider_uuid: str
+    uuid: str
     name: str
     requested: int | None = None
     used: int | None = None
@@ -74,7 +74,7 @@ class Miss:
 
     code: Code
     subject: str
-    provider_uuid: str
+    uuid: str
     requested: int | None = None
     largest_free: int | None = None
 
@@ -83,7 +83,7 @@ class Miss:
 class Nearest:
     """A provider that lacks little; for the group without a suffix it stands for the tree below it."""
 
-    provider_uuid: str
+    uuid: str
     name: str
     misses: tuple[Miss, ...]
 
@@ -92,7 +92,7 @@ class Nearest:
 class GroupExplanation:
     """How a group alone fares: `fits` of `of` are left after all stages. `wanted` is the group in words."""
 
-    suffix: str
+    group: str
     resources: Mapping[str, int]
     wanted: str
     unit: Unit

@@ -7,10 +7,9 @@ a tree that is like another one. And the whole has a budget: where that is spent
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from math import gcd
 
-from etcdcompute.placement.candidates.request import RequestGroup
+from etcdcompute.placement.candidates.request import Slot
 from etcdcompute.placement.candidates.topology import Member
 
 # Slots, as bits, and the providers that can fill each of them alone.
@@ -41,14 +40,6 @@ class Budget:
         self.left -= steps
         if self.left < 0:
             raise GaveUp
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Resources of one group that one provider has to give."""
-
-    group: RequestGroup
-    resources: Mapping[str, int]
 
 
 def room_now(node: Member, name: str) -> int:

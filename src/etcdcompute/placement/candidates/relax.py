@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from etcdcompute.placement.candidates.combination import Combination, Filler, clauses_of, fillers_of
 from etcdcompute.placement.candidates.constraints import Term, written
 from etcdcompute.placement.candidates.explanation import Relaxation
-from etcdcompute.placement.candidates.packing import Budget, Slot
-from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup
+from etcdcompute.placement.candidates.packing import Budget
+from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup, Slot
 from etcdcompute.placement.candidates.survey import GroupSurvey
 from etcdcompute.placement.candidates.topology import Member
 

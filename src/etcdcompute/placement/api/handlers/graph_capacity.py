@@ -1,5 +1,7 @@
 """How many more of a request fit."""
 
+import msgspec
+
 from etcdcompute.placement.api.candidate_query import read_candidate_query
 from etcdcompute.placement.api.exchange import Request, Response
 from etcdcompute.placement.api.problems import problem_of
@@ -14,14 +16,4 @@ def count(store: GraphStore, request: Request) -> Response:
         capacity = store.compute_capacity(wanted)
     except UnknownResourceClass as error:
         raise problem_of(error, "Invalid resource class in resources parameter: ") from error
-    return Response(
-        document={
-            "total": capacity.total,
-            "at_most": capacity.at_most,
-            "exact": capacity.exact,
-            "roots": [
-                {"uuid": each.root_uuid, "name": each.name, "count": each.count, "exact": each.exact}
-                for each in capacity.roots
-            ],
-        }
-    )
+    return Response(document=msgspec.to_builtins(capacity))
