@@ -108,9 +108,8 @@ class EmbeddedStore:
 
     def reset(self, documents: Iterable[tuple[Ref, Document, int]], revision: int) -> None:
         """Take in a whole listing."""
-        listed = list(documents)
         graph = Graph()
-        graph.load(listed)
+        listed = graph.load(documents)
         with self._still:
             self._graph = graph
             self._delivered = revision

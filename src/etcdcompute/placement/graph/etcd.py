@@ -126,13 +126,12 @@ class EtcdJournal:
             match event:
                 case Snapshot():
                     pending.clear()
-                    documents = list(self._read_all(event.items))
-                    sink.reset(documents, event.revision)
+                    sink.reset(self._read_all(event.items), event.revision)
                     self._arrivals.reset(event.revision)
                     _LOG.info(
                         "read the placement graph at revision %d: %d documents (%s)",
                         event.revision,
-                        len(documents),
+                        len(event.items),
                         event.reason,
                     )
                 case PutEvent():

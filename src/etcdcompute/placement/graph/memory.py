@@ -6,6 +6,9 @@ delivers everybody's in order: each node remembers the revision it stands at and
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
 
 from etcdcompute.model.document import Document
 from etcdcompute.placement.candidates.request import ProviderSummary
@@ -21,10 +24,14 @@ from etcdcompute.placement.graph.documents import (
     ProviderDocument,
     Ref,
 )
+from etcdcompute.placement.graph.pool import Pool
 from etcdcompute.placement.graph.records import Consumer, Inventory, Named, Provider
 from etcdcompute.placement.graph.room import RoomIndex
 
 _EMPTY = ProviderDocument(uuid="", name="")
+
+
+D = TypeVar("D", bound=Document)
 
 
 class Node:
@@ -66,7 +73,7 @@ class Node:
         self.root: Node = self
         self.children: dict[str, Node] = {}
         self.inventories: Mapping[str, Inventory] = {}
-        self.capacities: dict[str, int] = {}
+        self.capacities: Mapping[str, int] = {}
         self.room: dict[str, int] = {}
         self.coarse = False
         self.traits: frozenset[str] = frozenset()
@@ -145,6 +152,10 @@ class Graph:
         self.by_aggregate: dict[str, dict[str, Node]] = {}
         self.sharing: dict[str, Node] = {}
         self.room: RoomIndex[Node] = RoomIndex()
+        self._inventories: Pool[Mapping[str, Inventory]] = Pool()
+        self._capacities: Pool[Mapping[str, int]] = Pool()
+        self._traits: Pool[tuple[str, ...]] = Pool()
+        self._trait_sets: Pool[frozenset[str]] = Pool()
         self.by_project: dict[str, set[str]] = {}
         # The revision of the last change that was delivered in order: a writer's own, applied at once, has no head.
         self.head = 0
@@ -214,9 +225,9 @@ class Graph:
 
     # How it changes
 
-    def load(self, documents: Iterable[tuple[Ref, Document, int]]) -> None:
-        """Take in a whole listing: (what, document, mod revision). Only for a graph that is empty."""
-        listed = list(documents)
+    def load(self, documents: Iterable[tuple[Ref, Document, int]]) -> list[tuple[Ref, Document, int]]:
+        """Take in, and return, a whole listing: (what, document, mod revision). Only for a graph that is empty."""
+        listed = [(ref, self._thrifty(document), revision) for ref, document, revision in documents]
         # Providers first: the other documents are about them.
         for ref, document, revision in sorted(listed, key=lambda each: each[0].kind is not Kind.PROVIDER):
             node = self._put(ref, document, revision)
@@ -224,6 +235,7 @@ class Graph:
                 node.revision = revision
         for node in self.providers.values():
             self._link(node)
+        return listed
 
     def apply(self, applied: Applied) -> None:
         """Take in one committed transaction; applying it twice, or after later ones, does no harm."""
@@ -308,7 +320,7 @@ class Graph:
         match document:
             case ProviderDocument():
                 node = self._node_for(ref.id)
-                self._describe(node, document)
+                self._describe(node, self._thrifty(document))
                 return node
             case GenerationDocument():
                 known = self.providers.get(ref.id)
@@ -358,16 +370,27 @@ class Graph:
                 self._claim_one(node, consumer, self.consumers[consumer].document.allocations[uuid])
         return node
 
+    def _thrifty(self, document: D) -> D:
+        """Return a document with large parts that equal ones have in common: thousands of hosts have the same."""
+        if not isinstance(document, ProviderDocument):
+            return document
+        return msgspec.structs.replace(
+            document,
+            inventories=self._inventories.same(tuple(document.inventories.items()), document.inventories),
+            traits=self._traits.same(document.traits, document.traits),
+        )
+
     def _describe(self, node: Node, document: ProviderDocument) -> None:
         self._unindex(node)
+        held = tuple(document.inventories.items())
         node.document = document
         node.name = document.name
         node.inventories = document.inventories
-        node.capacities = {name: each.capacity for name, each in document.inventories.items()}
-        node.traits = frozenset(document.traits)
+        node.capacities = self._capacities.same(held, {name: inventory.capacity for name, inventory in held})
+        node.traits = self._trait_sets.same(document.traits, frozenset(document.traits))
         node.aggregates = frozenset(document.aggregates)
         node.shares = standard.SHARES_VIA_AGGREGATE in node.traits
-        node.coarse = any(each.min_unit != 1 or each.step_size != 1 for each in document.inventories.values())
+        node.coarse = any(each.min_unit != 1 or each.step_size != 1 for _, each in held)
         node.forget_summary()
         self._measure(node, node.room.keys() | node.inventories.keys())
         for name in node.inventories:
