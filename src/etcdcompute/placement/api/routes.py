@@ -12,6 +12,7 @@ from etcdcompute.placement.api.handlers import (
     graph_explain,
     graph_export,
     graph_load,
+    graph_openapi,
     graph_trees,
     inventories,
     reshaper,
@@ -21,10 +22,11 @@ from etcdcompute.placement.api.handlers import (
     traits,
     usages,
 )
+from etcdcompute.placement.api.openapi.document import build
 from etcdcompute.placement.api.routing import Action, Handler, Methods
 from etcdcompute.placement.api.streams import StreamAction
 
-OPEN_PATHS: Final = frozenset({"", "/", "/healthcheck"})
+OPEN_PATHS: Final = frozenset({"", "/", "/healthcheck", "/graph/openapi.json"})
 _PROVIDER: Final = "/resource_providers/{uuid}"
 
 __all__ = ["OPEN_PATHS", "ROUTES", "Action"]
@@ -128,4 +130,5 @@ ROUTES: Final[Mapping[str, Methods]] = {
     "/graph/export": {"GET": (Action(graph_export.export, lengthy=True),)},
     "/graph/explain": {"GET": (Action(graph_explain.explain, lengthy=True),)},
     "/graph/capacity": {"GET": (Action(graph_capacity.count, gives_json=True, lengthy=True),)},
+    "/graph/openapi.json": {"GET": _reads(graph_openapi.publishing(lambda: build(ROUTES, OPEN_PATHS)))},
 }

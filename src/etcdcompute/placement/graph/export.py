@@ -43,7 +43,9 @@ class ShownConsumer(msgspec.Struct, frozen=True):
     updated_at: float
 
 
-class _Export(msgspec.Struct, frozen=True):
+class Export(msgspec.Struct, frozen=True):
+    """The whole document."""
+
     revision: int
     providers: list[ShownProvider]
     consumers: list[ShownConsumer]
@@ -110,7 +112,7 @@ def to_json(snapshot: Snapshot) -> bytes:
     """Return the snapshot as JSON: everything by uuid or name, keys sorted."""
     providers = sorted(snapshot.providers, key=lambda each: each[0].uuid)
     return encode(
-        _Export(
+        Export(
             snapshot.revision,
             [show_provider(document, generation) for document, generation in providers],
             [show_consumer(document) for document in sorted(snapshot.consumers, key=_uuid_of)],

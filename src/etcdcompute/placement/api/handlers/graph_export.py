@@ -8,12 +8,12 @@ from etcdcompute.placement.graph.drawing import to_dot
 from etcdcompute.placement.graph.export import to_json
 from etcdcompute.placement.graph.store import GraphStore
 
-_QUERY: Final = compile_schema(record({}, {"format": {"type": "string", "enum": ["json", "dot"]}}))
+QUERY: Final = compile_schema(record({}, {"format": {"type": "string", "enum": ["json", "dot"]}}))
 
 
 def export(store: GraphStore, request: Request) -> Response:
     """Write out the graph as JSON or for Graphviz."""
-    check_query(request, _QUERY)
+    check_query(request, QUERY)
     snapshot = store.take_snapshot()
     if request.last("format") == "dot":
         return Response(content=to_dot(snapshot).encode(), media_type="text/vnd.graphviz")
