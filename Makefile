@@ -61,12 +61,18 @@ functional: $(VENV)/.installed  ## Tests with a real etcd, placement, libvirt an
 	@# Each etcd takes 64 MB for its log; /tmp may be in memory.
 	@PYTEST_DEBUG_TEMPROOT=/var/tmp $(BIN)/pytest -q tests/functional
 
-conformance: $(VENV)/.conformance-installed  ## OpenStack's own tests of its Placement API against ours, live
+conformance: conformance-gabbi conformance-osc differential  ## All that holds our Placement API against OpenStack's
+
+conformance-gabbi: $(VENV)/.conformance-installed  ## OpenStack's own tests of its Placement API against ours, live
 	@tools/packages functional
 	@$(BIN)/python -m tests.conformance.gabbi --graph $(GRAPH)
 
+conformance-osc: $(VENV)/.conformance-installed  ## The tests of OpenStack's command line for it against ours, live
+	@tools/packages functional
+	@$(BIN)/python -m tests.conformance.osc --graph $(GRAPH)
+
 # EXAMPLES=20000: so many random ones, which takes hours; without it the same few hundred every time.
-differential: $(VENV)/.conformance-installed  ## Random requests to ours and to OpenStack's: the same answers (EXAMPLES=20000)
+differential: $(VENV)/.conformance-installed  ## Random requests to ours and to OpenStack's: same answers (EXAMPLES=20000)
 	@EXAMPLES=$(EXAMPLES) $(BIN)/pytest -q -o timeout=0 tests/conformance/differential
 
 sanity: $(VENV)/.installed  ## ansible-test sanity on a staged copy of the collection
@@ -109,4 +115,4 @@ clean:  ## Remove all labs, the virtual environment and all caches
 
 # The parts of a test share one machine.
 .NOTPARALLEL:
-.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional conformance differential sanity molecule bench bench-instances clean
+.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional conformance conformance-gabbi conformance-osc differential sanity molecule bench bench-instances clean

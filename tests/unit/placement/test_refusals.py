@@ -28,6 +28,10 @@ def app() -> Iterator[PlacementApp]:
 
 
 def ask(app: PlacementApp, method: str, path: str, body: Any = None, version: str = "1.39") -> int:
+    return answer(app, method, path, body, version)[0]
+
+
+def answer(app: PlacementApp, method: str, path: str, body: Any = None, version: str = "1.39") -> tuple[int, Any]:
     sent: list[Any] = []
     data = b"" if body is None else json.dumps(body).encode()
 
@@ -48,8 +52,8 @@ def ask(app: PlacementApp, method: str, path: str, body: Any = None, version: st
         "scheme": "http",
     }
     asyncio.run(app(scope, receive, send))
-    status: int = sent[0]["status"]
-    return status
+    content = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], json.loads(content) if content else None
 
 
 def provider(uuid: str, name: str, parent: str | None = None) -> dict[str, Any]:
@@ -77,3 +81,13 @@ def test_an_inventory_of_no_class_has_to_look_like_one(app: PlacementApp, invent
     assert ask(app, "POST", "/resource_providers", provider(ROOT, "root")) == 200
     body = {"resource_provider_generation": 0, "inventories": {"x": inventory}}
     assert ask(app, "PUT", f"/resource_providers/{ROOT}/inventories", body) == 400
+
+
+def test_what_is_wrong_is_said_in_one_line_since_openstacks_command_line_shows_the_last_one_only(
+    app: PlacementApp,
+) -> None:
+    status, document = answer(app, "POST", "/resource_classes", {"name": "fake"})
+    detail = document["errors"][0]["detail"]
+    assert status == 400
+    assert detail.startswith("JSON does not validate: 'fake' does not match")
+    assert "\n" not in detail

@@ -81,7 +81,9 @@ class Problem(Exception):
 
     def document(self, version: int | None, request_id: str | None = None) -> dict[str, Any]:
         """Return the error document as a client of that version knows it."""
-        error: dict[str, Any] = {"status": self.status, "title": self.title, "detail": self.detail, **self.extra}
+        # OpenStack's command line shows the last line only.
+        detail = " ".join(line for line in self.detail.splitlines() if line)
+        error: dict[str, Any] = {"status": self.status, "title": self.title, "detail": detail, **self.extra}
         if request_id is not None:
             error["request_id"] = request_id
         if version is not None and version >= _CODES_SINCE:
