@@ -20,11 +20,18 @@ MAY_IMPORT = {
     "kv": set(),
     "placement.records": set(),
     "placement.candidates": {"placement.records"},
+    "placement.insight": {"placement.records", "placement.candidates"},
     # How to wait, for all that waits: no I/O of its own.
     "placement.suspension": set(),
     # The store protocol offers candidate search: its values, and the search itself, are candidates'.
-    "placement.graph": {"placement.records", "placement.candidates", "placement.suspension", "kv"},
-    "placement.api": {"placement.records", "placement.candidates", "placement.graph", "placement.suspension"},
+    "placement.graph": {"placement.records", "placement.candidates", "placement.insight", "placement.suspension", "kv"},
+    "placement.api": {
+        "placement.records",
+        "placement.candidates",
+        "placement.insight",
+        "placement.graph",
+        "placement.suspension",
+    },
     "placement": {"kv"},
     "operations": {"kv", "placement.client"},
     "scheduler": {"kv", "placement.client"},

@@ -9,13 +9,13 @@ from uuid import UUID
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from etcdcompute.placement.candidates.capacity import compute_capacity
-from etcdcompute.placement.candidates.flow import max_flow
 from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup
 from etcdcompute.placement.graph.embedded import EmbeddedStore
 from etcdcompute.placement.graph.journal import MemoryJournal
 from etcdcompute.placement.graph.memory import Graph
 from etcdcompute.placement.graph.records import Claim, Inventory
+from etcdcompute.placement.insight.capacity import compute_capacity
+from etcdcompute.placement.insight.flow import max_flow
 from tests.unit.placement.deployment import SHARES, Host, graph_of
 from tests.unit.placement.oracle import Candidate, brute_force
 from tests.unit.placement.test_candidates import deployments, numa

@@ -6,12 +6,12 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etcdcompute.placement.candidates.explain import explain
-from etcdcompute.placement.candidates.explain_text import to_text
-from etcdcompute.placement.candidates.explanation import Relaxation, Stage
 from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup
 from etcdcompute.placement.candidates.search import search
 from etcdcompute.placement.graph.records import Inventory
+from etcdcompute.placement.insight.explain import explain
+from etcdcompute.placement.insight.explain_text import to_text
+from etcdcompute.placement.insight.explanation import Relaxation, Stage
 from tests.unit.placement.deployment import Host, graph_of
 from tests.unit.placement.oracle import anchors_with_candidates
 from tests.unit.placement.test_candidates import AGGREGATES, CLASSES, TRAITS, deployments, some_traits

@@ -15,9 +15,6 @@ from typing import TypeVar
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import EtcdComputeError, OutcomeUnknown, Unavailable
 from etcdcompute.model.document import Document
-from etcdcompute.placement.candidates.capacity import Capacity, compute_capacity
-from etcdcompute.placement.candidates.explain import explain
-from etcdcompute.placement.candidates.explanation import Explanation
 from etcdcompute.placement.candidates.request import CandidateRequest, Candidates
 from etcdcompute.placement.candidates.search import find_candidates
 from etcdcompute.placement.graph import decide, decide_claims, decide_names, decide_reshape, decide_trees, queries
@@ -41,6 +38,9 @@ from etcdcompute.placement.graph.records import (
 from etcdcompute.placement.graph.still import StillGraph
 from etcdcompute.placement.graph.trees import Tree, TreeOutcome
 from etcdcompute.placement.graph.writing import Writers
+from etcdcompute.placement.insight.capacity import Capacity, compute_capacity
+from etcdcompute.placement.insight.explain import explain
+from etcdcompute.placement.insight.explanation import Explanation
 from etcdcompute.placement.suspension import Gate, gate, offload
 
 _LOG = logging.getLogger(__name__)

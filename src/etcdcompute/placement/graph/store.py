@@ -8,8 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from etcdcompute.errors import EtcdComputeError
-from etcdcompute.placement.candidates.capacity import Capacity
-from etcdcompute.placement.candidates.explanation import Explanation
 from etcdcompute.placement.candidates.request import CandidateRequest, Candidates
 from etcdcompute.placement.graph.export import Snapshot
 from etcdcompute.placement.graph.feed import Feed
@@ -24,6 +22,8 @@ from etcdcompute.placement.graph.records import (
     ProviderFilter,
 )
 from etcdcompute.placement.graph.trees import Tree, TreeOutcome
+from etcdcompute.placement.insight.capacity import Capacity
+from etcdcompute.placement.insight.explanation import Explanation
 
 
 class Reads(Protocol):

@@ -8,8 +8,8 @@ from etcdcompute.placement.api.candidate_query import read_candidate_query
 from etcdcompute.placement.api.exchange import Request, Response
 from etcdcompute.placement.api.media import accepts, quality
 from etcdcompute.placement.api.problems import Problem
-from etcdcompute.placement.candidates.explain_text import to_text
 from etcdcompute.placement.graph.store import GraphStore
+from etcdcompute.placement.insight.explain_text import to_text
 
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"

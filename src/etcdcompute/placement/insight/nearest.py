@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from heapq import nsmallest
 from itertools import islice
 
-from etcdcompute.placement.candidates.constraints import Check, Plan, Step
-from etcdcompute.placement.candidates.explanation import Code, Miss, Nearest, Sample
-from etcdcompute.placement.candidates.survey import Forest, GroupSurvey, largest_free
 from etcdcompute.placement.candidates.topology import Member
+from etcdcompute.placement.insight.constraints import Check, Plan, Step
+from etcdcompute.placement.insight.explanation import Code, Miss, Nearest, Sample
+from etcdcompute.placement.insight.survey import Forest, GroupSurvey, largest_free
 
 SHOWN = 5
 # So many, of those that got furthest, are looked at to find the nearest.

@@ -13,11 +13,11 @@ goes elsewhere; in the total what is shared is given out once.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from etcdcompute.placement.candidates.capacity_fill import UNBOUNDED, Family, Stock, TreeFill
-from etcdcompute.placement.candidates.flow import max_flow
 from etcdcompute.placement.candidates.request import CandidateRequest
-from etcdcompute.placement.candidates.survey import Forest, survey
 from etcdcompute.placement.candidates.topology import Member, Topology
+from etcdcompute.placement.insight.capacity_fill import UNBOUNDED, Family, Stock, TreeFill
+from etcdcompute.placement.insight.flow import max_flow
+from etcdcompute.placement.insight.survey import Forest, survey
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from etcdcompute.placement.candidates.constraints import PASSED, Plan, Verdict, both, judge, plan_of
-from etcdcompute.placement.candidates.packing import Budget, GaveUp
 from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup
 from etcdcompute.placement.candidates.topology import Member, Topology
+from etcdcompute.placement.insight.constraints import PASSED, Plan, Verdict, both, judge, plan_of
+from etcdcompute.placement.insight.packing import Budget, GaveUp
 
 ByRoot = dict[Member, list[Member]]
 Entries = list[tuple[Verdict, Member]]

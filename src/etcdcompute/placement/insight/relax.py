@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from etcdcompute.placement.candidates.combination import Combination, Filler, clauses_of, fillers_of
-from etcdcompute.placement.candidates.constraints import Term, written
-from etcdcompute.placement.candidates.explanation import Relaxation
-from etcdcompute.placement.candidates.packing import Budget
 from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup, Slot
-from etcdcompute.placement.candidates.survey import GroupSurvey
 from etcdcompute.placement.candidates.topology import Member
+from etcdcompute.placement.insight.combination import Combination, Filler, clauses_of, fillers_of
+from etcdcompute.placement.insight.constraints import Term, written
+from etcdcompute.placement.insight.explanation import Relaxation
+from etcdcompute.placement.insight.packing import Budget
+from etcdcompute.placement.insight.survey import GroupSurvey
 
 MOST_TERMS = 64
 _BUDGET = 150_000

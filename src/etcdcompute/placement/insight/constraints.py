@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from etcdcompute.placement.candidates.explanation import Code, Kind
 from etcdcompute.placement.candidates.fit import fits, in_aggregates
 from etcdcompute.placement.candidates.request import RequestGroup
 from etcdcompute.placement.candidates.topology import Member
+from etcdcompute.placement.insight.explanation import Code, Kind
 
 PASSED: Final = 1 << 30
 Cures = frozenset[int]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
-from etcdcompute.placement.candidates.combination import Combination, clauses_of, fillers_of
-from etcdcompute.placement.candidates.packing import Budget, GaveUp
 from etcdcompute.placement.candidates.request import CandidateRequest
-from etcdcompute.placement.candidates.survey import ByRoot, GroupSurvey
 from etcdcompute.placement.candidates.topology import Member
+from etcdcompute.placement.insight.combination import Combination, clauses_of, fillers_of
+from etcdcompute.placement.insight.packing import Budget, GaveUp
+from etcdcompute.placement.insight.survey import ByRoot, GroupSurvey
 
 # More than anything has.
 UNBOUNDED: Final = 1 << 62

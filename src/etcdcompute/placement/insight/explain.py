@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from heapq import nsmallest
 
-from etcdcompute.placement.candidates.combination import Combination, clauses_of, fillers_of
-from etcdcompute.placement.candidates.constraints import Step, Term, written
-from etcdcompute.placement.candidates.explanation import (
+from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup
+from etcdcompute.placement.candidates.topology import Member, Topology
+from etcdcompute.placement.insight.combination import Combination, clauses_of, fillers_of
+from etcdcompute.placement.insight.constraints import Step, Term, written
+from etcdcompute.placement.insight.explanation import (
     Code,
     Explanation,
     GroupExplanation,
@@ -20,12 +22,10 @@ from etcdcompute.placement.candidates.explanation import (
     Stage,
     Unit,
 )
-from etcdcompute.placement.candidates.nearest import SHOWN, nearest, samples
-from etcdcompute.placement.candidates.packing import Budget, room_now, room_when_empty
-from etcdcompute.placement.candidates.relax import relaxations
-from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup
-from etcdcompute.placement.candidates.survey import Forest, GroupSurvey, survey
-from etcdcompute.placement.candidates.topology import Member, Topology
+from etcdcompute.placement.insight.nearest import SHOWN, nearest, samples
+from etcdcompute.placement.insight.packing import Budget, room_now, room_when_empty
+from etcdcompute.placement.insight.relax import relaxations
+from etcdcompute.placement.insight.survey import Forest, GroupSurvey, survey
 
 # What is looked at to find out what fits together: about half a second.
 _BUDGET = 400_000

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from etcdcompute.placement.candidates.packing import Budget, GaveUp, Packer, Room, room_now
 from etcdcompute.placement.candidates.request import CandidateRequest, Slot
-from etcdcompute.placement.candidates.survey import ByRoot, GroupSurvey
 from etcdcompute.placement.candidates.topology import Member
+from etcdcompute.placement.insight.packing import Budget, GaveUp, Packer, Room, room_now
+from etcdcompute.placement.insight.survey import ByRoot, GroupSurvey
 
 
 @dataclass(frozen=True, slots=True)

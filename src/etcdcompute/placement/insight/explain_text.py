@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from etcdcompute.placement.candidates.explanation import Code, Explanation, Kind, Relaxation, Stage
+from etcdcompute.placement.insight.explanation import Code, Explanation, Kind, Relaxation, Stage
 
 
 def to_text(explanation: Explanation) -> str:
