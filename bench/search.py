@@ -30,6 +30,7 @@ from etcdcompute.placement.graph.documents import ConsumerDocument, GenerationDo
 from etcdcompute.placement.graph.memory import Graph
 from etcdcompute.placement.graph.records import Inventory
 from etcdcompute.placement.graph.store import GraphStore
+from etcdcompute.placement.serve import GARBAGE_THRESHOLDS
 
 Listed = tuple[Ref, Document, int]
 PLAIN = "resources=VCPU:1,MEMORY_MB:256,DISK_GB:10"
@@ -120,6 +121,9 @@ class Case:
     query: str
 
 
+_PUZZLE = "&".join(
+    [*(f"resources{number}=VCPU:{50 + number % 7}" for number in range(1, 10)), "group_policy=none", "limit=10"]
+)
 _TRAITS = (("HW_GPU_API_DXVA",),) * 3 + (("HW_CPU_X86_VMX",),) * 5
 _SUBTREE = "same_subtree=1,2&resources1=VCPU:1&resources2=DISK_GB:10&group_policy=none"
 CASES = (
@@ -142,6 +146,7 @@ CASES = (
         lambda: wide(10, traits=_TRAITS),
         f"{like(8, 'none', dict.fromkeys((2, 4, 6, 8), 'HW_GPU_API_DXVA'))}&limit=10",
     ),
+    Case("5,000 NUMA, 9 groups that do not pack, limit=10", lambda: numa(5000), _PUZZLE),
     Case("5,000 NUMA, no common subtree, limit=10", lambda: numa(5000), f"{_SUBTREE}&in_tree1={identity(1)}&limit=10"),
 )
 
@@ -196,6 +201,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose title has this text")
     parser.add_argument("--seconds", type=float, default=0.5, help="for each figure")
     options = parser.parse_args()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     rows = [measure(case, options.seconds) for case in CASES if options.only in case.title]
     columns = ["", "candidates", "bytes", "search ms", "answer ms", "first ms"]
     print(tabulate(rows, columns, floatfmt=".2f", intfmt=","))

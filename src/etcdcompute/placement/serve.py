@@ -29,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 _GRACE_S = 1
 # An answer with many candidates makes tens of thousands of objects for a moment. By Python's own thresholds that makes
 # it look through the whole graph for garbage, which takes longer than the answer.
-_GARBAGE_THRESHOLDS = (50_000, 20, 100)
+GARBAGE_THRESHOLDS = (50_000, 10, 10)
 Connect = Callable[[], Client]
 
 
@@ -59,7 +59,7 @@ def serve(
     gate = choose_gate(host, auth=auth, token=token, policy=policy)
     check_origins(cors_origins)
     store = store or open_store(graph, connect)
-    gc.set_threshold(*_GARBAGE_THRESHOLDS)
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     app = PlacementApp(store, gate=gate)
     try:
         with _listen(host, port) as listener:

@@ -57,9 +57,10 @@ def tries(graph: Graph, asked: Sequence[RequestGroup], *, found: int = 0, **rest
 
 
 @ISOLATE
+@pytest.mark.parametrize("units", [1, 2])
 @pytest.mark.parametrize("count", [4, 8])
-def test_ten_of_very_many_cost_ten(count: int, isolate: bool) -> None:
-    graph = devices(*["CUSTOM_A"] * 8, hosts=10)
+def test_ten_of_very_many_cost_ten(count: int, units: int, isolate: bool) -> None:
+    graph = devices(*["CUSTOM_A"] * 8, hosts=10, units=units)
     assert tries(graph, groups(count), isolate=isolate, limit=10, found=10) < 20 * count
 
 

@@ -1,5 +1,6 @@
 """The graph in memory: whatever the order in which changes arrive, it ends as the documents say."""
 
+import gc
 import random
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,7 +17,7 @@ from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import Kind, ProviderDocument, Ref, key_of, parse, ref_of
 from etcdcompute.placement.graph.errors import CannotAllocate, ProviderInUse
 from etcdcompute.placement.graph.journal import MemoryJournal, Stale
-from etcdcompute.placement.graph.memory import Graph
+from etcdcompute.placement.graph.memory import Graph, Node
 from etcdcompute.placement.graph.records import Claim, Inventory, NewInventories
 from tests.unit.placement.deployment import Host, graph_of
 
@@ -243,6 +244,18 @@ def test_like_hosts_share_what_they_have_in_common() -> None:
     assert len({id(node.document.traits) for node in (one, *others)}) == 1
     assert len({id(node.inventories) for node in others}) == len({id(node.capacities) for node in others}) == 1
     assert one.capacities == {"VCPU": 4}
+
+
+def test_a_provider_that_is_removed_leaves_the_memory_at_once() -> None:
+    history = History()
+    history.make(decide.create_provider, "rp", "name", None)
+    history.make(decide.set_inventories, "rp", {"VCPU": Inventory(6)}, None)
+    gc.disable()
+    try:
+        history.make(decide.delete_provider, "rp")
+        assert not [each for each in gc.get_objects() if isinstance(each, Node) and each.uuid == "rp"]
+    finally:
+        gc.enable()
 
 
 def parse_again(document: ProviderDocument) -> Document:

@@ -104,7 +104,7 @@ def _summaries(candidates: Candidates, version: int) -> list[str]:
         all_classes = version >= _ALL_CLASSES_SINCE
         asked = {name for slot in candidates.slots for name in slot.resources}
         texts = [
-            f'{_json(each.uuid)}:{{"resources":{_resources(each, each.capacities if all_classes else asked)}'
+            f'"{each.uuid}":{{"resources":{_resources(each, each.capacities if all_classes else asked)}'
             for each in summaries
         ]
     else:
@@ -118,9 +118,10 @@ def _summaries(candidates: Candidates, version: int) -> list[str]:
 
 def _keep_text(summary: ProviderSummary) -> str:
     """Return, and keep, the text of a summary but its traits, which are many, and the same for many providers."""
+    parent = f'"{summary.parent_uuid}"' if summary.parent_uuid else "null"
     summary.text = (
-        f'{_json(summary.uuid)}:{{"parent_provider_uuid":{_json(summary.parent_uuid)},'
-        f'"root_provider_uuid":{_json(summary.root_uuid)},"resources":{_resources(summary, summary.capacities)}'
+        f'"{summary.uuid}":{{"parent_provider_uuid":{parent},"root_provider_uuid":"{summary.root_uuid}",'
+        f'"resources":{_resources(summary, summary.capacities)}'
     )
     return summary.text
 

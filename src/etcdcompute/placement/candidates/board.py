@@ -36,16 +36,17 @@ class Board(Generic[P]):
         """Whether a provider itself can be given to one slot more."""
         if slot in self._apart and node in self._took:
             return False
-        return all(amount <= self._left(node, name) for name, amount in self._demands[slot])
+        for name, amount in self._demands[slot]:  # noqa: SIM110 - the innermost of all loops
+            if amount > node.room[name] - self._taken.get((node, name), 0):
+                return False
+        return True
 
     def places(self, slot: int, node: P) -> int:
         """Return how many slots like this one can still be given a provider."""
         if slot in self._apart:
             return 0 if node in self._took else 1
-        return min(self._left(node, name) // amount for name, amount in self._demands[slot])
-
-    def _left(self, node: P, name: str) -> int:
-        return node.room[name] - self._taken.get((node, name), 0)
+        left = ((node.room[name] - self._taken.get((node, name), 0), amount) for name, amount in self._demands[slot])
+        return min(free // amount for free, amount in left)
 
     def give(self, slot: int, node: P) -> None:
         """Give a slot a provider."""

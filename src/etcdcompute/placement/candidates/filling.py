@@ -7,6 +7,7 @@ so that among many like ones not every permutation of a failure is gone through.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain, permutations
 from typing import Final, Generic, TypeVar
 
 from etcdcompute.placement.candidates.board import Board
@@ -21,10 +22,22 @@ _MOST_REMEMBERED: Final = 10_000
 
 
 def fillings(rules: Rules, choices: Sequence[Sequence[P]], effort: Effort) -> Iterator[tuple[P, ...]]:
-    """Yield all fillings that the rules allow: a provider for each slot, in the order of the slots."""
+    """Return all fillings that the rules allow: a provider for each slot, in the order of the slots."""
     effort.begin_tree()
-    for case in cases(choices, rules.subtrees, partial(hopeful, rules)):
-        yield from _Filler(rules, case, effort).fillings()
+    if _alike(rules, choices):
+        return permutations(choices[0], len(choices))
+    possible = cases(choices, rules.subtrees, partial(hopeful, rules))
+    return chain.from_iterable(_Filler(rules, case, effort).fillings() for case in possible)
+
+
+def _alike(rules: Rules, choices: Sequence[Sequence[P]]) -> bool:
+    """Whether the slots are all the same, and each provider can fill only one."""
+    nodes = choices[0]
+    if rules.subtrees or rules.together or rules.one_per_tree or any(other is not nodes for other in choices):
+        return False
+    return len(rules.apart) == len(choices) or not any(
+        all(2 * amount <= node.room[name] for name, amount in rules.demands[0]) for node in nodes
+    )
 
 
 class _Filler(Generic[P]):

@@ -12,7 +12,8 @@ Demands = tuple[tuple[str, int], ...]
 class Rules:
     """The rules that go beyond a single slot. Slots are told by their number.
 
-    `demands`: of each slot, the classes that another slot asks for, too, with the amounts; `contested` names them.
+    `demands`: of each slot, the classes that another one may want from the same provider, with the amounts;
+    `contested` names them.
     `apart`: slots that need providers of their own. `subtrees`: slots one of whose providers has to be above the
     others' (or the same). `together`: slots whose providers must have `traits`, alternatives each, between them.
     """
@@ -35,9 +36,12 @@ class Rules:
 def rules_of(request: CandidateRequest) -> Rules:
     """Return the rules of a request."""
     slots = request.slots
-    asking = Counter(name for slot in slots for name in slot.resources)
-    contested = tuple(name for name, count in asking.items() if count > 1)
     suffixed = tuple(number for number, slot in enumerate(slots) if slot.group.suffix)
+    # Slots that are apart take nothing from each other.
+    apart = suffixed if request.isolate and len(suffixed) > 1 else ()
+    asking = Counter({name for number in apart for name in slots[number].resources})
+    asking.update(name for slot in slots if not (apart and slot.group.suffix) for name in slot.resources)
+    contested = tuple(name for name, count in asking.items() if count > 1)
     subtrees = dict.fromkeys(
         tuple(number for number in suffixed if slots[number].group.suffix in suffixes)
         for suffixes in request.same_subtrees
@@ -53,7 +57,7 @@ def rules_of(request: CandidateRequest) -> Rules:
         demands=tuple(
             tuple((name, slot.resources[name]) for name in contested if name in slot.resources) for slot in slots
         ),
-        apart=suffixed if request.isolate and len(suffixed) > 1 else (),
+        apart=apart,
         subtrees=tuple(numbers for numbers in subtrees if len(numbers) > 1),
         together=spread if traits else (),
         traits=traits,

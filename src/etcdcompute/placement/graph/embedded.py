@@ -6,6 +6,7 @@ something it saw has changed meanwhile, it waits for the news and decides again 
 on a graph that is known to be up to date.
 """
 
+import gc
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -115,6 +116,8 @@ class EmbeddedStore:
             self._delivered = revision
             self._feed.start_over(listed)
             self._tell_behind()
+        # Parents and children keep each other: the graph before would stay for long.
+        gc.collect()
 
     def advance(self, changes: Iterable[Applied], revision: int) -> None:
         """Take in committed changes, each as a whole."""

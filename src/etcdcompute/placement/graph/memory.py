@@ -125,6 +125,9 @@ class Node:
         )
 
 
+_NOWHERE = Node("")
+
+
 class _Consumption:
     """A consumer's document and its revision."""
 
@@ -338,7 +341,7 @@ class Graph:
             case HeadDocument():
                 self.head = max(self.head, revision)
             case _:
-                pass
+                node.root = _NOWHERE
         return None
 
     def _remove(self, ref: Ref, revision: int) -> None:
@@ -353,6 +356,8 @@ class Graph:
                     node.parent.children.pop(node.uuid, None)
                 if node.consumers:
                     self._homeless[node.uuid] = set(node.consumers)
+                # A root leads to itself: that would keep it until Python looks through everything for garbage.
+                node.root = _NOWHERE
         elif ref.kind is Kind.CONSUMER:
             self._set_consumption(ref.id, None)
         elif ref.kind is Kind.NAME:
