@@ -341,7 +341,7 @@ class Graph:
             case HeadDocument():
                 self.head = max(self.head, revision)
             case _:
-                node.root = _NOWHERE
+                pass
         return None
 
     def _remove(self, ref: Ref, revision: int) -> None:
