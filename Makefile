@@ -44,7 +44,7 @@ guest-image: $(VENV)/.installed  ## Build the small guest image from Debian's pa
 	@$(PYTHON) -m guest build --output $(GUEST_IMAGE)
 
 ##@ the tests
-test: lint unit functional conformance sanity molecule  ## Everything CI runs
+test: lint unit functional conformance fuzz sanity molecule  ## Everything CI runs
 
 lint: $(VENV)/.conformance-installed  ## Formatting, style, types, playbooks
 	@$(BIN)/ruff format --check .
@@ -74,6 +74,11 @@ conformance-osc: $(VENV)/.conformance-installed  ## The tests of OpenStack's com
 # EXAMPLES=20000: so many random ones, which takes hours; without it the same few hundred every time.
 differential: $(VENV)/.conformance-installed  ## Random requests to ours and to OpenStack's: same answers (EXAMPLES=20000)
 	@EXAMPLES=$(EXAMPLES) $(BIN)/pytest -q -o timeout=0 tests/conformance/differential
+
+# EXAMPLES=2000: so many per route, at random; without it the same few dozen every time.
+fuzz: $(VENV)/.conformance-installed  ## Anything, by the OpenAPI document, against a live service: never a 5xx (EXAMPLES=2000)
+	@tools/packages functional
+	@EXAMPLES=$(EXAMPLES) PYTEST_DEBUG_TEMPROOT=/var/tmp $(BIN)/pytest -q -o timeout=0 tests/conformance/fuzz
 
 sanity: $(VENV)/.installed  ## ansible-test sanity on a staged copy of the collection
 	@tools/sanity
@@ -115,4 +120,4 @@ clean:  ## Remove all labs, the virtual environment and all caches
 
 # The parts of a test share one machine.
 .NOTPARALLEL:
-.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional conformance conformance-gabbi conformance-osc differential sanity molecule bench bench-instances clean
+.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional conformance conformance-gabbi conformance-osc differential fuzz sanity molecule bench bench-instances clean

@@ -193,6 +193,15 @@ def test_a_tree_of_providers(http: Http) -> None:
     assert len(http.get("/resource_providers")["resource_providers"]) == 1
 
 
+def test_a_provider_may_be_renamed_to_nothing(http: Http) -> None:
+    one, other = http.provider("one"), http.provider("other")
+    http.put(f"/resource_providers/{one}", {"name": ""})
+    assert http.get(f"/resource_providers/{one}")["name"] == ""
+    assert http.refused(409, "PUT", f"/resource_providers/{other}", {"name": ""})["code"] == "placement.duplicate_name"
+    http.put(f"/resource_providers/{one}", {"name": "one"})
+    http.put(f"/resource_providers/{other}", {"name": ""})
+
+
 def test_inventories(http: Http) -> None:
     provider = http.provider("host", VCPU={"total": 8, "allocation_ratio": 2.5})
     path = f"/resource_providers/{provider}/inventories"

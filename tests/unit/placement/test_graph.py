@@ -273,7 +273,12 @@ def test_keys_are_taken_apart_as_they_were_built(kind: Kind, name: str) -> None:
     assert "/" not in key_of(ref).removeprefix(f"/etcdcompute/v1/placement/{kind}/")
 
 
-@pytest.mark.parametrize("key", ["", "head/x", "names/", "ponies/x", "providers"])
+def test_a_provider_may_have_no_name() -> None:
+    ref = Ref(Kind.NAME, "")
+    assert ref_of(key_of(ref)) == ref
+
+
+@pytest.mark.parametrize("key", ["", "head/x", "providers/", "ponies/x", "providers"])
 def test_foreign_keys_are_nobodys(key: str) -> None:
     assert ref_of(f"/etcdcompute/v1/placement/{key}") is None
 

@@ -135,7 +135,8 @@ def ref_of(key: str) -> Ref | None:
     if kind == Kind.HEAD:
         return None if slash else HEAD
     try:
-        return Ref(Kind(kind), unquote(quoted)) if slash and quoted else None
+        # The standard routes let a provider be renamed to nothing.
+        return Ref(Kind(kind), unquote(quoted)) if slash and (quoted or kind == Kind.NAME) else None
     except ValueError:
         return None
 

@@ -185,6 +185,9 @@ def _refusals(path: str, operation: Operation, action: AnyAction, open_paths: fr
     if not _is_own(path):
         # Versions that are not served.
         found.add(406)
+    if action.since:
+        # Versions that have no such route.
+        found.add(action.otherwise)
     if isinstance(action, StreamAction):
         takes, gives = bool(action.takes), bool(action.gives)
     else:

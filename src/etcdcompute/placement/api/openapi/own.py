@@ -12,9 +12,9 @@ from etcdcompute.placement.api.schemas import allocation_candidate
 from etcdcompute.placement.api.schemas.forms import UUID, Schema, record
 from etcdcompute.placement.api.tree_documents import ProviderBody
 from etcdcompute.placement.api.version import LATEST
-from etcdcompute.placement.candidates.capacity import Capacity
-from etcdcompute.placement.candidates.explanation import Explanation
 from etcdcompute.placement.graph.export import Export
+from etcdcompute.placement.insight.capacity import Capacity
+from etcdcompute.placement.insight.explanation import Explanation
 
 _TYPES: Final = (ProviderBody, Explanation, Capacity, Export)
 
@@ -46,7 +46,8 @@ _OUTCOME: Final = record(
 _EXPLANATION: Final[Schema] = {
     "allOf": [_type(Explanation), {"type": "object", "properties": {"text": TEXT}, "required": ["text"]}]
 }
-_LINES: Final[Schema] = {"type": "string", "description": "One JSON document a line."}
+# Not of the type string: whoever generates clients would have each line quoted.
+_LINES: Final[Schema] = {"description": "One JSON document a line."}
 _QUERY: Final = allocation_candidate.query(LATEST)
 _SINCE: Final[Validator] = compile_schema(record({}, {"since": {"type": "string", "pattern": "^[0-9]{1,19}$"}}))
 

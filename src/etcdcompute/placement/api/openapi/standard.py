@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from etcdcompute.placement.api.openapi import answers
-from etcdcompute.placement.api.openapi.parts import Answer, Operation, document
+from etcdcompute.placement.api.openapi.parts import TEXT, Answer, Operation, document
 from etcdcompute.placement.api.schemas import (
     aggregate,
     allocation,
@@ -90,7 +90,8 @@ STANDARD: Final[Mapping[str, Mapping[str, Operation]]] = {
     },
     "/allocations": {"POST": Operation({204: _DONE}, body=allocation.post(LATEST), refusals=(409,))},
     "/allocations/{consumer_uuid}": {
-        "GET": _shows(answers.CONSUMER),
+        # Of whatever there is not, it says that it has nothing.
+        "GET": Operation({200: document(answers.CONSUMER, *_DATED)}, items={"consumer_uuid": TEXT}),
         "PUT": Operation({204: _DONE}, body=allocation.put(LATEST), refusals=(409,)),
         "DELETE": Operation({204: _DONE}, refusals=(404, 409)),
     },
