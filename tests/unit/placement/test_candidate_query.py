@@ -2,7 +2,7 @@
 
 import pytest
 
-from etcdcompute.placement.api.candidate_query import read_candidate_query
+from etcdcompute.placement.api.candidate_query import MOST_GROUPS, read_candidate_query
 from etcdcompute.placement.api.exchange import Request, parse_query
 from etcdcompute.placement.api.problems import Problem
 
@@ -32,3 +32,17 @@ def test_the_first_policy_counts_and_has_to_be_one() -> None:
         read_candidate_query(request(f"{groups}&group_policy=bad&group_policy=none"))
     with pytest.raises(Problem, match="group_policy"):
         read_candidate_query(request(groups))
+
+
+def many(number: int) -> str:
+    return "&".join(f"resources{each}=VCPU:1" for each in range(number)) + "&group_policy=none"
+
+
+def test_groups_classes_and_subtrees_are_limited() -> None:
+    assert len(read_candidate_query(request(many(MOST_GROUPS))).groups) == MOST_GROUPS
+    classes = ",".join(f"CUSTOM_{number}:1" for number in range(MOST_GROUPS + 1))
+    subtrees = "&".join(["same_subtree=1,2"] * (MOST_GROUPS + 1))
+    for query in (many(MOST_GROUPS + 1), f"resources={classes}", f"{many(3)}&{subtrees}"):
+        with pytest.raises(Problem, match=f"{MOST_GROUPS + 1} .*; at most {MOST_GROUPS} are served") as refused:
+            read_candidate_query(request(query))
+        assert refused.value.status == 400

@@ -1,6 +1,7 @@
 """The query for allocation candidates: from its parameters to a request."""
 
 import re
+from typing import Final
 
 from etcdcompute.placement.api.exchange import Request, check_query
 from etcdcompute.placement.api.problems import (
@@ -23,6 +24,7 @@ _GROUP_KEY = re.compile(r"(resources|required|member_of|in_tree)([a-zA-Z0-9_-]*)
 _LIMIT = re.compile(r"[1-9][0-9]*")
 _POLICY = re.compile(r"none|isolate")
 _MOST_DIGITS = 9
+MOST_GROUPS: Final = 64
 _SAME_SUBTREE_SINCE = 36
 _FORBIDDEN_TRAITS_SINCE = 22
 
@@ -43,6 +45,7 @@ def read_candidate_query(request: Request) -> CandidateRequest:
     subtrees = _same_subtrees(request)
     groups = _groups(request)
     _check_groups(groups, subtrees, request.version)
+    _check_size(groups, subtrees)
     policy = _first_of_form(request, "group_policy", _POLICY)
     if policy is None and sum(1 for group in groups if group.suffix) > 1:
         raise Problem(
@@ -112,6 +115,18 @@ def _groups(request: Request) -> tuple[RequestGroup, ...]:
             )
         )
     return tuple(groups)
+
+
+def _check_size(groups: tuple[RequestGroup, ...], subtrees: tuple[frozenset[str], ...]) -> None:
+    """Refuse what is more than a puzzle can have parts, while a search can still tell that it is one."""
+    counts = {
+        "groups": len(groups),
+        "resource classes in a group": max((len(group.resources) for group in groups), default=0),
+        "same_subtree parameters": len(subtrees),
+    }
+    for what, count in counts.items():
+        if count > MOST_GROUPS:
+            raise Problem(400, f"There are {count} {what}; at most {MOST_GROUPS} are served.", code=QUERY_BAD_VALUE)
 
 
 def _check_groups(groups: tuple[RequestGroup, ...], subtrees: tuple[frozenset[str], ...], version: int) -> None:
