@@ -114,6 +114,16 @@ def test_mappings_name_each_group() -> None:
     ]
 
 
+def test_many_groups_are_told_as_few_are() -> None:
+    devices = [Host(f"device{number}", "host", {"VGPU": Inventory(1 + number % 2)}) for number in range(9)]
+    graph = graph_of(Host("host"), *devices)
+    groups = tuple(RequestGroup(str(number), {"VGPU": 1}) for number in range(10))
+    request = CandidateRequest(groups, limit=50)
+    requests = told(graph, request, 39)["allocation_requests"]
+    assert len(requests) == 50
+    assert requests == [expected_request(each, 39) for each in find_candidates(graph, request).requests]
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases(), st.integers(10, 39))
 def test_each_version_is_told_what_it_knows(case: tuple[list[Host], CandidateRequest], version: int) -> None:
@@ -155,7 +165,7 @@ def expected_request(candidate: AllocationRequest, version: int) -> dict[str, An
             uuid: {"resources": dict(resources)} for uuid, resources in candidate.allocations.items()
         }
     if version >= 34:
-        document["mappings"] = dict(candidate.mappings)
+        document["mappings"] = {suffix: list(uuids) for suffix, uuids in candidate.mappings.items()}
     return document
 
 

@@ -8,7 +8,7 @@ until the provider changes.
 
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
-from itertools import combinations, repeat
+from itertools import combinations_with_replacement, repeat
 from operator import is_
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ _MAPPINGS_SINCE: Final = 34
 
 # No class and no suffix has such brackets.
 _MARK: Final = re.compile(r"<(\d+)>")
+_FEW_SLOTS: Final = 8
 # How many texts to join at once: what fits into a processor's cache is joined three times as fast.
 _PIECE: Final = 100
 
@@ -57,10 +58,8 @@ def _joined(texts: list[str]) -> Iterator[bytes]:
 
 def _requests(slots: Sequence[Slot], fillings: Sequence[Filling], version: int) -> list[str]:
     texts = [""] * len(fillings)
-    for numbers in _by_pattern(slots, fillings):
-        some = fillings[numbers[0]]
-        # Of each slot, the first one that has the same provider.
-        pattern = [some.index(node) for node in some]
+    for numbers in _by_pattern(len(slots), fillings):
+        pattern = _pattern(fillings[numbers[0]])
         marked = _json(_describe(allocation_request(slots, [f"<{slot}>" for slot in pattern]), version))
         uuids = {slot: [fillings[number][slot].uuid for number in numbers] for slot in set(pattern)}
         # Every second part is a mark.
@@ -72,14 +71,26 @@ def _requests(slots: Sequence[Slot], fillings: Sequence[Filling], version: int) 
     return texts
 
 
-def _by_pattern(slots: Sequence[Slot], fillings: Sequence[Filling]) -> Iterable[list[int]]:
-    """Return the numbers of the fillings, those together in which the same slots have the same provider."""
-    columns = list(zip(*fillings, strict=True))
-    pairs = combinations(columns, 2) if len(slots) > 1 else [(column, column) for column in columns]
-    groups: dict[tuple[bool, ...], list[int]] = {}
-    for number, same in enumerate(zip(*(map(is_, one, other) for one, other in pairs), strict=True)):
-        groups.setdefault(same, []).append(number)
-    return groups.values()
+def _by_pattern(slots: int, fillings: Sequence[Filling]) -> Iterable[list[int]]:
+    """Return the numbers of the fillings, those with the same pattern together."""
+    keys: Iterable[tuple[int, ...]]
+    if slots <= _FEW_SLOTS:
+        # Which slots have the same provider, two by two: three times as fast, where there are few.
+        columns = list(zip(*fillings, strict=True))
+        pairs = combinations_with_replacement(columns, 2)
+        keys = zip(*(map(is_, one, other) for one, other in pairs), strict=True)
+    else:
+        keys = map(_pattern, fillings)
+    found: dict[tuple[int, ...], list[int]] = {}
+    for number, key in enumerate(keys):
+        found.setdefault(key, []).append(number)
+    return found.values()
+
+
+def _pattern(filling: Filling) -> tuple[int, ...]:
+    """Return, of each slot, the first one that has the same provider."""
+    first: dict[HasUuid, int] = {}
+    return tuple(first.setdefault(node, slot) for slot, node in enumerate(filling))
 
 
 def _describe(candidate: AllocationRequest, version: int) -> dict[str, Any]:

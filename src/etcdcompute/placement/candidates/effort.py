@@ -10,6 +10,8 @@ MOST_TRIES: Final = 100_000
 MOST_CANDIDATES: Final = 250_000
 # What a tree may take without being a puzzle: many trees are not one.
 _TRIES_A_TREE: Final = 50
+# Looking whether a case is worth trying takes as long as so many tries.
+_TRIES_A_CASE: Final = 10
 
 
 class TooHard(InvalidInput):
@@ -38,13 +40,18 @@ class Effort:
         """Allow for the tries that any tree takes."""
         self._until += _TRIES_A_TREE
 
-    def spend(self) -> None:
-        """Count one try."""
-        self.tries += 1
+    def begin_case(self) -> None:
+        """Count the look at one case."""
+        self.spend(_TRIES_A_CASE)
+
+    def spend(self, tries: int = 1) -> None:
+        """Count tries."""
+        self.tries += tries
         if self.tries > self._until:
             raise TooHard(
-                f"The search for allocation candidates was given up after {self.tries} tries: how these groups fit "
-                "together is a puzzle. Ask for fewer of them, or narrow them by in_tree, member_of or required."
+                f"The search for allocation candidates was given up after {self._most} tries that led to nothing: how "
+                "these groups fit together is a puzzle. Ask for fewer of them, or narrow them by in_tree, member_of or "
+                "required."
             )
 
     def succeed(self) -> None:

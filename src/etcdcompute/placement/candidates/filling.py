@@ -6,7 +6,6 @@ so that among many like ones not every permutation of a failure is gone through.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import chain, permutations
 from typing import Final, Generic, TypeVar
 
@@ -26,8 +25,15 @@ def fillings(rules: Rules, choices: Sequence[Sequence[P]], effort: Effort) -> It
     effort.begin_tree()
     if _alike(rules, choices):
         return permutations(choices[0], len(choices))
-    possible = cases(choices, rules.subtrees, partial(hopeful, rules))
-    return chain.from_iterable(_Filler(rules, case, effort).fillings() for case in possible)
+
+    def possible(case: Sequence[Sequence[P]]) -> bool:
+        effort.begin_case()
+        return hopeful(rules, case)
+
+    if not hopeful(rules, choices):
+        return iter(())
+    plain = cases(choices, rules.subtrees, possible)
+    return chain.from_iterable(_Filler(rules, case, effort).fillings() for case in plain)
 
 
 def _alike(rules: Rules, choices: Sequence[Sequence[P]]) -> bool:

@@ -5,7 +5,7 @@ provider as it has room for. For both a *matching* seats every open slot at some
 filling exists; where one is kept up to date while slots are filled, nothing leads into a dead end of this kind.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from etcdcompute.placement.candidates.board import Board
@@ -44,7 +44,7 @@ class Prospects(Generic[P]):
         # By slot, the number of the family that it competes in.
         self._competing = {
             slot: number
-            for number, family in enumerate(_families(rules))
+            for number, family in enumerate(rules.families)
             if any(len(choices[slot]) < len(family) for slot in family)
             for slot in family
         }
@@ -121,15 +121,3 @@ class Prospects(Generic[P]):
             self._seated[family, node].add(slot)
             self._seat_of[slot] = node
             node = left
-
-
-def _families(rules: Rules) -> Iterator[Sequence[int]]:
-    """Yield the sets of slots that compete one to one."""
-    if rules.apart:
-        yield rules.apart
-        return
-    like: dict[object, list[int]] = {}
-    for slot, demands in enumerate(rules.demands):
-        if demands:
-            like.setdefault(demands, []).append(slot)
-    yield from (family for family in like.values() if len(family) > 1)

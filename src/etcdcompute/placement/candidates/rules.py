@@ -14,7 +14,8 @@ class Rules:
 
     `demands`: of each slot, the classes that another one may want from the same provider, with the amounts;
     `contested` names them.
-    `apart`: slots that need providers of their own. `subtrees`: slots one of whose providers has to be above the
+    `apart`: slots that need providers of their own. `families`: slots that compete one to one, those that are apart, or
+    else like ones. `subtrees`: slots one of whose providers has to be above the
     others' (or the same). `together`: slots whose providers must have `traits`, alternatives each, between them.
     """
 
@@ -22,6 +23,7 @@ class Rules:
     contested: tuple[str, ...]
     demands: tuple[Demands, ...]
     apart: tuple[int, ...]
+    families: tuple[tuple[int, ...], ...]
     subtrees: tuple[tuple[int, ...], ...]
     together: tuple[int, ...]
     traits: tuple[frozenset[str], ...]
@@ -51,15 +53,25 @@ def rules_of(request: CandidateRequest) -> Rules:
         number for number, slot in enumerate(slots) if not slot.group.suffix and len(slot.group.resources) > 1
     )
     traits = slots[spread[0]].group.required_traits if spread else ()
+    demands = tuple(
+        tuple((name, slot.resources[name]) for name in contested if name in slot.resources) for slot in slots
+    )
     return Rules(
         slots=slots,
         contested=contested,
-        demands=tuple(
-            tuple((name, slot.resources[name]) for name in contested if name in slot.resources) for slot in slots
-        ),
+        demands=demands,
         apart=apart,
+        families=(apart,) if apart else _like(demands),
         subtrees=tuple(numbers for numbers in subtrees if len(numbers) > 1),
         together=spread if traits else (),
         traits=traits,
         one_per_tree=not request.nested and len(slots) > 1,
     )
+
+
+def _like(demands: tuple[Demands, ...]) -> tuple[tuple[int, ...], ...]:
+    like: dict[Demands, list[int]] = {}
+    for number, each in enumerate(demands):
+        if each:
+            like.setdefault(each, []).append(number)
+    return tuple(tuple(numbers) for numbers in like.values() if len(numbers) > 1)

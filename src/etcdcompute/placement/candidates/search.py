@@ -26,7 +26,7 @@ from typing import Generic, TypeVar
 from etcdcompute.placement.candidates import filling
 from etcdcompute.placement.candidates.anchors import anchors
 from etcdcompute.placement.candidates.effort import MOST_CANDIDATES, Effort, TooMany
-from etcdcompute.placement.candidates.request import CandidateRequest, Candidates, ProviderSummary
+from etcdcompute.placement.candidates.request import CandidateRequest, Candidates, ProviderSummary, Slot
 from etcdcompute.placement.candidates.rules import rules_of
 from etcdcompute.placement.candidates.slots import Chooser, Loners, Reach
 from etcdcompute.placement.candidates.topology import IndexedTopology, ProviderLike
@@ -47,16 +47,17 @@ def find_candidates(
         raise TooMany(
             f"There are more than {MOST_CANDIDATES} allocation candidates. Ask with a limit, or narrow the request."
         )
-    return Candidates(request.slots, found, _summaries(request, found))
+    slots = request.slots
+    return Candidates(slots, found, _summaries(slots, found, nested=request.nested))
 
 
-def _summaries(request: CandidateRequest, found: Sequence[tuple[P, ...]]) -> list[ProviderSummary]:
+def _summaries(slots: Sequence[Slot], found: Sequence[tuple[P, ...]], *, nested: bool) -> list[ProviderSummary]:
     """Return the summaries of the trees in use, or, for those who do not know trees, of the providers in use."""
-    giving = [number for number, slot in enumerate(request.slots) if slot.resources]
-    if len(giving) < len(request.slots):
+    giving = [number for number, slot in enumerate(slots) if slot.resources]
+    if len(giving) < len(slots):
         found = [tuple(filling[number] for number in giving) for filling in found]
     used = dict.fromkeys(chain.from_iterable(found))
-    if not request.nested:
+    if not nested:
         return [node.summary() for node in used]
     roots = dict.fromkeys([node.root for node in used])
     return [member.summary() for root in roots for member in root.tree()]

@@ -18,8 +18,6 @@ def cases(
     choices: Choices[P], subtrees: Sequence[Sequence[int]], possible: Callable[[Choices[P]], bool]
 ) -> Iterator[Choices[P]]:
     """Yield the cases for all subtrees at once; those that are not `possible` are not looked into."""
-    if not possible(choices):
-        return
     if not subtrees:
         yield choices
         return
