@@ -27,11 +27,11 @@ def app() -> Iterator[PlacementApp]:
     store.close()
 
 
-def ask(app: PlacementApp, method: str, path: str, body: Any = None, version: str = "1.39") -> int:
-    return answer(app, method, path, body, version)[0]
+def ask(app: PlacementApp, method: str, path: str, body: Any = None, query: bytes = b"") -> int:
+    return answer(app, method, path, body, query)[0]
 
 
-def answer(app: PlacementApp, method: str, path: str, body: Any = None, version: str = "1.39") -> tuple[int, Any]:
+def answer(app: PlacementApp, method: str, path: str, body: Any = None, query: bytes = b"") -> tuple[int, Any]:
     sent: list[Any] = []
     data = b"" if body is None else json.dumps(body).encode()
 
@@ -41,12 +41,12 @@ def answer(app: PlacementApp, method: str, path: str, body: Any = None, version:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    headers = {"openstack-api-version": f"placement {version}", "content-type": "application/json"}
+    headers = {"openstack-api-version": "placement 1.39", "content-type": "application/json"}
     scope = {
         "type": "http",
         "method": method,
         "path": path,
-        "query_string": b"",
+        "query_string": query,
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         "server": ("127.0.0.1", 8778),
         "scheme": "http",
@@ -91,3 +91,10 @@ def test_what_is_wrong_is_said_in_one_line_since_openstacks_command_line_shows_t
     assert status == 400
     assert detail.startswith("JSON does not validate: 'fake' does not match")
     assert "\n" not in detail
+
+
+@pytest.mark.parametrize("wrong", [b"resources=", b"resources=VCPU", b"in_tree=x"])
+def test_a_parameter_that_is_repeated_has_to_be_right_every_time(app: PlacementApp, wrong: bytes) -> None:
+    right = b"resources=VCPU:1&in_tree=" + ROOT.encode()
+    assert ask(app, "GET", "/allocation_candidates", query=right) == 200
+    assert ask(app, "GET", "/allocation_candidates", query=wrong + b"&" + right) == 400

@@ -99,19 +99,20 @@ def _groups(request: Request) -> tuple[RequestGroup, ...]:
             suffixes[form[2]] = None
     groups = []
     for suffix in suffixes:
-        resources = request.last(f"resources{suffix}")
-        in_tree = request.last(f"in_tree{suffix}")
+        # Each has to be right, and the last one counts.
+        resources = [parse_resources(value) for value in request.all(f"resources{suffix}")]
+        in_trees = [parse_in_tree(value) for value in request.all(f"in_tree{suffix}")]
         required, forbidden = parse_required(request, f"required{suffix}")
         member_of, forbidden_aggregates = parse_member_of(request, suffix)
         groups.append(
             RequestGroup(
                 suffix=suffix,
-                resources=parse_resources(resources) if resources is not None else {},
+                resources=resources[-1] if resources else {},
                 required_traits=required,
                 forbidden_traits=forbidden,
                 member_of=member_of,
                 forbidden_aggregates=forbidden_aggregates,
-                in_tree=parse_in_tree(in_tree) if in_tree is not None else None,
+                in_tree=in_trees[-1] if in_trees else None,
             )
         )
     return tuple(groups)
