@@ -98,3 +98,18 @@ def test_a_parameter_that_is_repeated_has_to_be_right_every_time(app: PlacementA
     right = b"resources=VCPU:1&in_tree=" + ROOT.encode()
     assert ask(app, "GET", "/allocation_candidates", query=right) == 200
     assert ask(app, "GET", "/allocation_candidates", query=wrong + b"&" + right) == 400
+
+
+def test_a_reshape_by_who_saw_another_consumer_is_a_conflict_whatever_else_is_wrong_with_it(app: PlacementApp) -> None:
+    assert ask(app, "POST", "/resource_providers", provider(ROOT, "root")) == 200
+    inventories = {ROOT: {"resource_provider_generation": 0, "inventories": {"CUSTOM_NONE": {"total": 1}}}}
+    consumer = {"project_id": "p", "user_id": "u", "consumer_type": "X", "allocations": {}}
+    for generation, status in ((1, 409), (None, 400)):
+        allocations = {OTHER: {**consumer, "consumer_generation": generation}}
+        assert ask(app, "POST", "/reshaper", {"inventories": inventories, "allocations": allocations}) == status
+
+
+@pytest.mark.parametrize("key", [b"uuid", b"in_tree"])
+def test_a_list_of_providers_takes_uuids_with_their_dashes(app: PlacementApp, key: bytes) -> None:
+    assert ask(app, "GET", "/resource_providers", query=key + b"=" + ROOT.encode()) == 200
+    assert ask(app, "GET", "/resource_providers", query=key + b"=" + ROOT.replace("-", "").encode()) == 400

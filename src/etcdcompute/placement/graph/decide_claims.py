@@ -36,9 +36,7 @@ def check_claims(
 
     `instead` holds the inventories that providers are about to have, by uuid.
     """
-    for each in claims:
-        _check_consumer(graph, each)
-    nodes = _providers(graph, claims)
+    nodes = check_parties(graph, claims)
     for each in claims:
         for resources in each.allocations.values():
             for name in resources:
@@ -46,6 +44,13 @@ def check_claims(
     inventories = {uuid: instead.get(uuid, node.inventories) for uuid, node in nodes.items()}
     _check_capacities(graph, claims, inventories)
     return nodes
+
+
+def check_parties(graph: Graph, claims: Sequence[Claim]) -> dict[str, Node]:
+    """Make sure that the consumers are as they were seen and the providers are there; return these."""
+    for each in claims:
+        _check_consumer(graph, each)
+    return _providers(graph, claims)
 
 
 def write_consumers(graph: Graph, change: Change, claims: Sequence[Claim], clock: Clock) -> None:

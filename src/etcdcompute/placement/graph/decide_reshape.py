@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from etcdcompute.placement.graph.change import Change
 from etcdcompute.placement.graph.decide import change_document, existing, expect_class, inventory_in_use, touch
-from etcdcompute.placement.graph.decide_claims import check_claims, used_without, write_consumers
+from etcdcompute.placement.graph.decide_claims import check_claims, check_parties, used_without, write_consumers
 from etcdcompute.placement.graph.errors import GenerationConflict
 from etcdcompute.placement.graph.memory import Graph, Node
 from etcdcompute.placement.graph.records import Claim, NewInventories
@@ -30,7 +30,11 @@ def reshape(
 ) -> None:
     """Replace the inventories of providers, by uuid, and the allocations of consumers at once."""
     for uuid, wanted in inventories.items():
-        _check_provider(graph, change, uuid, wanted)
+        _check_provider(graph, uuid, wanted)
+    check_parties(graph, claims)
+    for wanted in inventories.values():
+        for name in wanted.inventories:
+            expect_class(graph, change, name)
     # A class that goes is still there for the claims: what is left of it afterwards refuses the change.
     planned = {uuid: {**existing(graph, uuid).inventories, **each.inventories} for uuid, each in inventories.items()}
     claimed = check_claims(graph, change, claims, planned)
@@ -47,15 +51,13 @@ def reshape(
     write_consumers(graph, change, claims, clock)
 
 
-def _check_provider(graph: Graph, change: Change, uuid: str, wanted: NewInventories) -> None:
+def _check_provider(graph: Graph, uuid: str, wanted: NewInventories) -> None:
     node = existing(graph, uuid)
     if wanted.generation != node.generation:
         raise GenerationConflict(
             f"resource provider generation conflict for provider {uuid}: actual: {node.generation}, "
             f"given: {wanted.generation}"
         )
-    for name in wanted.inventories:
-        expect_class(graph, change, name)
 
 
 def _check_unused(graph: Graph, node: Node, wanted: NewInventories, claims: Sequence[Claim]) -> None:

@@ -11,6 +11,8 @@ NUMBERED_SUFFIX: Final = "[1-9][0-9]*"
 SUFFIX: Final = "[a-zA-Z0-9_-]{1,64}"
 
 UUID: Final[Schema] = {"type": "string", "format": "uuid"}
+# The same with its dashes.
+DASHED_UUID: Final[Schema] = {**UUID, "minLength": 36, "maxLength": 36}
 GENERATION: Final[Schema] = {"type": "integer"}
 EXTERNAL_ID: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255}
 

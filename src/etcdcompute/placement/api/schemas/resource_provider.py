@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from etcdcompute.placement.api.exchange import Validator, compile_schema
-from etcdcompute.placement.api.schemas.forms import UUID, record
+from etcdcompute.placement.api.schemas.forms import DASHED_UUID, UUID, record
 
 _NAME: Final = {"type": "string", "maxLength": 200}
 _PARENT: Final[dict[str, Any]] = {"anyOf": [UUID, {"type": "null"}]}
@@ -15,10 +15,10 @@ _PUT_1_14: Final = compile_schema(record({"name": _NAME}, {"parent_provider_uuid
 _TEXT: Final = {"type": "string"}
 _FILTERS: Final = (
     (18, {"required": _TEXT}),
-    (14, {"in_tree": UUID}),
+    (14, {"in_tree": DASHED_UUID}),
     (4, {"resources": _TEXT}),
     (3, {"member_of": _TEXT}),
-    (0, {"name": _TEXT, "uuid": UUID}),
+    (0, {"name": _TEXT, "uuid": DASHED_UUID}),
 )
 _LISTS: Final = tuple(
     (
