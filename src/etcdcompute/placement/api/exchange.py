@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import jsonschema
 import jsonschema_rs
 
+from etcdcompute.placement.api.patterns import as_written, to_python
 from etcdcompute.placement.api.problems import Problem
 
 _CACHED_SINCE = 15
@@ -108,7 +109,7 @@ class Validator:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self.schema = schema
         jsonschema.Draft202012Validator.check_schema(schema)
-        self._exact = jsonschema.Draft202012Validator(schema, format_checker=_FORMATS)
+        self._exact = jsonschema.Draft202012Validator(to_python(dict(schema)), format_checker=_FORMATS)
         self._quick = jsonschema_rs.Draft202012Validator(dict(schema), formats={"uuid": is_uuid}, validate_formats=True)
 
     def accepts(self, data: Any) -> bool:
@@ -171,7 +172,5 @@ def check(data: Any, validator: Validator, problem: str) -> None:
         return
     rule = "".join(f"[{step!r}]" for step in list(error.relative_schema_path)[:-1])
     where = "".join(f"[{step!r}]" for step in error.absolute_path)
-    raise Problem(
-        400,
-        f"{problem}: {error.message}\n\nFailed validating {error.validator!r} in schema{rule}:\n\nOn instance{where}",
-    )
+    rules = f"Failed validating {error.validator!r} in schema{rule}"
+    raise Problem(400, as_written(f"{problem}: {error.message}\n\n{rules}:\n\nOn instance{where}"))

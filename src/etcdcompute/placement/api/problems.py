@@ -30,6 +30,7 @@ QUERY_MISSING_VALUE: Final = "placement.query.missing_value"
 OUTCOME_UNKNOWN: Final = "placement.outcome_unknown"
 
 _CODES_SINCE = 23
+MOST_DETAIL: Final = 4000
 _EXPLANATIONS: Final = {
     404: "The resource could not be found.",
     405: "The method is not allowed for this resource.",
@@ -69,7 +70,7 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.status = status
-        self.detail = detail or _EXPLANATIONS.get(status, HTTPStatus(status).description)
+        self.detail = _short(detail) or _EXPLANATIONS.get(status, HTTPStatus(status).description)
         self.code = code
         self.headers = headers or {}
         self.extra = extra or {}
@@ -89,6 +90,13 @@ class Problem(Exception):
         if version is not None and version >= _CODES_SINCE:
             error["code"] = self.code
         return {"errors": [error]}
+
+
+def _short(detail: str) -> str:
+    """Return a sentence without its middle where it quotes too much of what was sent."""
+    if len(detail) <= MOST_DETAIL:
+        return detail
+    return f"{detail[: MOST_DETAIL // 2]} … {detail[-MOST_DETAIL // 2 :]}"
 
 
 def _title(status: int) -> str:
