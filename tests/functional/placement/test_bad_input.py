@@ -14,9 +14,10 @@ import pytest
 import urllib3
 
 from etcdcompute.placement import protocol
+from etcdcompute.placement.api import app
 from etcdcompute.placement.api.app import MAX_BODY_BYTES, MAX_QUERY_BYTES
 from tests.functional.placement.server import PlacementProcess, PlacementThread
-from tests.functional.placement.wire import connect, is_closed, read_answer, request, talk
+from tests.functional.placement.wire import Answer, connect, is_closed, read_answer, request, talk
 
 JUNK = b"x" * 65536
 PROVIDERS = "/resource_providers"
@@ -237,14 +238,27 @@ def test_who_never_finishes_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> No
                 if data:
                     assert read_answer(connection).status == 408
                 assert is_closed(connection)
-        # Nor does a byte now and then help a head that never ends.
-        with connect(service.url) as connection:
-            connection.sendall(b"GET / HTTP/1.1\r\n")
-            for byte in cycle(b"x-slow: y\r\n"):
-                if select.select([connection], [], [], 0.05)[0]:
-                    break
-                connection.sendall(bytes([byte]))
-            assert read_answer(connection).status == 408
+
+
+def test_a_byte_now_and_then_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(app, "MAX_BODY_S", 1.0)
+    chunked = request("POST", PROVIDERS, content_type="application/json", transfer_encoding="chunked")
+    with PlacementThread("memory://") as service:
+        assert drip(service.url, b"GET / HTTP/1.1\r\n", b"x-slow: y\r\n").status == 408
+        answer = drip(service.url, chunked, b"1\r\n \r\n")
+        assert (answer.status, answer.headers["connection"]) == (408, "close")
+
+
+def drip(url: str, begin: bytes, drops: bytes) -> Answer:
+    """Send byte by byte, without end, until there is an answer."""
+    with connect(url) as connection:
+        connection.sendall(begin)
+        for byte in cycle(drops):
+            if select.select([connection], [], [], 0.05)[0]:
+                break
+            connection.sendall(bytes([byte]))
+        return read_answer(connection)
 
 
 def abuse(url: str) -> None:

@@ -38,6 +38,7 @@ _LOG = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_QUERY_BYTES = 32 * 1024
+MAX_BODY_S = 300.0
 _WORKERS = 16
 # Long computations do not go faster by running at once, and shall not keep others from a thread.
 _LENGTHY_WORKERS = 2
@@ -143,7 +144,12 @@ async def _read(http: HttpRequest, query: Query, negotiated: int, path_items: Ma
     """Take in the whole request, within limits."""
     parts: list[bytes] = []
     size = 0
+    until = time.monotonic() + MAX_BODY_S
     async for part in http.stream():
+        if time.monotonic() > until:
+            # Who sends nothing at all is hung up on before; this is for a byte now and then.
+            detail = f"The body was not whole after {MAX_BODY_S:.0f} s."
+            raise Problem(408, detail, headers={"connection": "close"})
         size += len(part)
         if size > MAX_BODY_BYTES:
             raise Problem(413, f"The body is longer than {MAX_BODY_BYTES} bytes.", headers={"connection": "close"})

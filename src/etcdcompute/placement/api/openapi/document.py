@@ -179,7 +179,7 @@ def _response(answer: Answer, *, own: bool) -> dict[str, Any]:
 
 
 def _refusals(path: str, operation: Operation, action: AnyAction, open_paths: frozenset[str]) -> set[int]:
-    found = {400, 413, 414, 503, *operation.refusals}
+    found = {400, 408, 413, 414, 503, *operation.refusals}
     if path not in open_paths:
         found |= {401, 403}
     if not _is_own(path):

@@ -50,6 +50,7 @@ REFUSALS: Final[Mapping[int, str]] = {
     404: "There is no such thing; or no such route in the version asked for.",
     405: "There is no such method in the version asked for.",
     406: "Not a version that is served, or not a media type that is provided.",
+    408: "The request was not whole in time.",
     409: "It conflicts with what is there, or something has changed meanwhile.",
     413: "The body is too long, or asks for more than one transaction takes.",
     414: "The query is too long.",
