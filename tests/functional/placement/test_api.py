@@ -235,6 +235,23 @@ def test_inventories(http: Http) -> None:
     assert http.get(path)["inventories"] == {}
 
 
+def test_whole_numbers_may_be_written_with_a_point(http: Http) -> None:
+    provider = http.provider("host")
+    path = f"/resource_providers/{provider}/inventories"
+    body = b'{"resource_provider_generation": 0.0, "inventories": {"VCPU": {"total": 8.0, "max_unit": 1e2}}}'
+    assert http("PUT", path, body).status == 200
+    consumer = str(uuid.uuid4())
+    claim = json.dumps(claim_of(provider, VCPU=3)).replace("3}", "3.0}").encode()
+    assert http("PUT", f"/allocations/{consumer}", claim).status == 204
+    shown = http.get(path)["inventories"]["VCPU"]
+    assert [str(shown[key]) for key in ("total", "max_unit", "allocation_ratio")] == ["8", "100", "1.0"]
+    assert http("GET", f"/allocations/{consumer}").json()["allocations"][provider]["resources"] == {"VCPU": 3}
+    assert b"3.0" not in http("GET", f"/allocations/{consumer}").data
+    found = http.get("/allocation_candidates?resources=VCPU:5")["allocation_requests"]
+    assert [list(each["allocations"]) for each in found] == [[provider]]
+    assert http.get("/allocation_candidates?resources=VCPU:6")["allocation_requests"] == []
+
+
 def test_traits_and_classes(http: Http) -> None:
     provider = http.provider("host")
     assert http("PUT", "/traits/CUSTOM_FAST").status == 201

@@ -143,13 +143,19 @@ def read_body(request: Request, validator: Validator) -> Any:
 def parse_json(text: bytes) -> Any:
     """Return what JSON in UTF-8 says; 400 says where it is none."""
     try:
-        data = json.loads(text.decode())
+        data = json.loads(text.decode(), parse_float=_number)
         if b"\\u" in text:
             # Half a character can be written down, but is no text: nothing could store or show it.
             json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Problem(400, f"Malformed JSON: {error}") from error
     return data
+
+
+def _number(text: str) -> int | float:
+    """Return 8.0 as 8: to schemas it is a whole number, so it shall be one to everybody else."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def parse_query(query: bytes) -> Query:

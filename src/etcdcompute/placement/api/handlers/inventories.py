@@ -11,6 +11,7 @@ from etcdcompute.placement.api.problems import CONCURRENT_UPDATE, Problem, probl
 from etcdcompute.placement.api.schemas import inventory as schema
 from etcdcompute.placement.graph.errors import (
     BadInventory,
+    GenerationConflict,
     InventoryExists,
     InventoryInUse,
     InventoryNotFound,
@@ -24,8 +25,11 @@ _RESERVED_MAY_BE_TOTAL_SINCE = 26
 
 def _read(provider_uuid: str, resource_class: str, data: Mapping[str, Any], version: int) -> Inventory:
     """Return an inventory from a body; BadInventory where nothing of it could ever be claimed."""
-    inventory = Inventory(**{key: data[key] for key in Inventory.__struct_fields__ if key in data})
+    fields = {key: data[key] for key in Inventory.__struct_fields__ if key in data}
     try:
+        # One that is whole has been read as a whole number.
+        fields["allocation_ratio"] = float(fields.get("allocation_ratio", 1.0))
+        inventory = Inventory(**fields)
         capacity = inventory.capacity
     except (OverflowError, ValueError) as error:
         raise Problem(400, f"The allocation ratio of {resource_class} is not a usable number.") from error
@@ -52,6 +56,12 @@ def unknown_first(store: GraphStore, provider_uuid: str) -> Iterator[None]:
     except (Problem, BadInventory):
         store.get_provider(provider_uuid)
         raise
+
+
+def expect_generation(store: GraphStore, provider_uuid: str, generation: int) -> None:
+    """Say that a provider has changed before saying what is wrong with inventories that were made for another one."""
+    if store.get_provider(provider_uuid).generation != generation:
+        raise GenerationConflict("resource provider generation conflict")
 
 
 def _describe(inventory: Inventory, generation: int | None = None) -> dict[str, Any]:
@@ -118,6 +128,7 @@ def replace_all(store: GraphStore, request: Request) -> Response:
             error, f"Unknown resource class in inventory for resource provider {request.uuid}: "
         ) from error
     except BadInventory as error:
+        expect_generation(store, request.uuid, data["resource_provider_generation"])
         raise problem_of(error, f"Unable to update inventory for resource provider {request.uuid}: ") from error
     except InventoryInUse as error:
         raise problem_of(error, "update conflict: ") from error
@@ -139,6 +150,7 @@ def update(store: GraphStore, request: Request) -> Response:
         # Here the class is part of the address.
         raise problem_of(error, status=404) from error
     except BadInventory as error:
+        expect_generation(store, request.uuid, data["resource_provider_generation"])
         raise problem_of(error, f"Unable to update inventory for resource provider {request.uuid}: ") from error
     return _one_of(provider, resource_class)
 
