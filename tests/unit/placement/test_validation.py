@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etcdcompute.placement.api.exchange import Request, Validator, read_body
+from etcdcompute.placement.api.patterns import to_python
 from etcdcompute.placement.api.problems import Problem
 from etcdcompute.placement.api.schemas import aggregate, allocation, inventory, resource_provider
 
@@ -70,7 +71,7 @@ def test_both_agree_on_data_that_is_slightly_wrong(
             container[value] = container.pop(key)
         else:
             container[key] = copy.deepcopy(value)
-    exact = jsonschema.Draft202012Validator(validator.schema, format_checker=validator._exact.format_checker)
+    exact = jsonschema.Draft202012Validator(to_python(validator.schema), format_checker=validator._exact.format_checker)
     assert (validator.find_error(data) is None) == exact.is_valid(data)
 
 
