@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 _T = TypeVar("_T")
 
 # Deployments, histories and rounds of spoilt requests, each.
-EXAMPLES: Final = int(os.environ.get("EXAMPLES") or 200)
+EXAMPLES: Final = int(os.environ.get("EXAMPLES") or 150)
 
 budget: Final = settings(
     max_examples=EXAMPLES,

@@ -44,7 +44,7 @@ def inventories(draw: st.DrawFn) -> dict[str, Any]:
 
 
 _INVENTORY: Final = {
-    "reserved": st.integers(0, 2),
+    "reserved": st.sampled_from([0, 1, 1, 1, 2, 2, 9]),
     "min_unit": st.integers(1, 3),
     "max_unit": st.integers(1, 4),
     "step_size": st.integers(1, 3),

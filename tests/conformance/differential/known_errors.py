@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
+from uuid import UUID
 
 from tests.conformance.differential.comparing import CANDIDATES
 from tests.conformance.differential.exchange import Answer, Ask
@@ -20,8 +22,11 @@ from tests.conformance.differential.quiet import quiet
 
 with quiet():
     import sqlalchemy
+    import webob
+    from placement import util
     from placement.db.sqlalchemy import models
     from placement.handlers import inventory as inventories
+    from placement.handlers import reshaper
     from placement.handlers import util as consumer_util
     from placement.objects import allocation_candidate, research_context, resource_provider
     from placement.objects import consumer as consumers
@@ -190,6 +195,53 @@ def _no_consumer_left() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _uuids_tidied() -> Iterator[None]:
+    in_tree: Any = util.normalize_in_tree_qs_params
+    member_of: Any = util.normalize_member_of_qs_param
+    extract: Any = util.extract_json
+
+    def read(body: Any, schema: Any) -> Any:
+        data = extract(body, schema)
+        if isinstance(data, list):
+            return [_tidy(uuid) for uuid in data]
+        for key in ("aggregates", "parent_provider_uuid"):
+            value = data.get(key)
+            if value is not None:
+                data[key] = [_tidy(uuid) for uuid in value] if isinstance(value, list) else _tidy(value)
+        return data
+
+    with (
+        patch.object(util, "normalize_in_tree_qs_params", lambda value: _tidy(in_tree(value))),
+        patch.object(
+            util,
+            "normalize_member_of_qs_param",
+            lambda value: tuple({_tidy(uuid) for uuid in uuids} for uuids in member_of(value)),
+        ),
+        patch.object(util, "extract_json", read),
+    ):
+        yield
+
+
+def _tidy(uuid: str) -> str:
+    return str(UUID(uuid))
+
+
+@contextlib.contextmanager
+def _inventories_checked() -> Iterator[None]:
+    make: Any = inventories.make_inventory_object
+
+    def make_checked(provider: Any, name: str, **data: Any) -> Any:
+        made = make(provider, name, **data)
+        if made.capacity < 0:
+            raise webob.exc.HTTPBadRequest(f"{name}: the reserved value is greater than total")
+        return made
+
+    checked = SimpleNamespace(**{**vars(inventories), "make_inventory_object": make_checked})
+    with patch.object(reshaper, "inventory", checked):
+        yield
+
+
+@contextlib.contextmanager
 def _always_dated() -> Iterator[None]:
     original: Any = inventories._serialize_inventories
 
@@ -248,6 +300,19 @@ KNOWN_ERRORS = (
         "behind. Nobody sees it, but the next claim is refused with 409 for its consumer_generation: 1.28 has it null "
         "where there are no allocations for the consumer.",
         _no_consumer_left,
+    ),
+    KnownError(
+        "same_uuid_other_spelling",
+        "A uuid without dashes, in braces or as a URN is taken for one, and then compared letter by letter: an "
+        "aggregate so spelt has no members, a tree no root, a parent does not exist. The names of consumers and new "
+        "providers are tidied first. The reference speaks of uuids, not of their spelling.",
+        _uuids_tidied,
+    ),
+    KnownError(
+        "reshaped_into_what_cannot_be",
+        "The reshaper takes inventories of which more is reserved than there is, so that their capacity is negative; "
+        "every other write refuses them. 1.26 and the reference: reserved has to be less than or equal to total.",
+        _inventories_checked,
     ),
     KnownError(
         "no_inventories_no_date",

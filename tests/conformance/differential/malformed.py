@@ -29,7 +29,28 @@ _KEYS: Final = (
     *("name", "uuid", "associated", "project_id", "user_id", "consumer_type", "nonsense", ""),
 )
 _VALUES: Final[tuple[Any, ...]] = (
-    *(None, True, 0, -1, 1, 1.5, 2**31 - 1, 2**31, 2**63, 1e400, "", " ", "x", "VCPU", "é", "x" * 300, [], {}, [None]),
+    *(
+        None,
+        True,
+        0,
+        -1,
+        1,
+        2.0,
+        1.5,
+        2**31 - 1,
+        2**31,
+        2**63,
+        1e400,
+        "",
+        " ",
+        "x",
+        "VCPU",
+        "é",
+        "x" * 300,
+        [],
+        {},
+        [None],
+    ),
     *([1], ["x", "x"], {"x": 1}, PROVIDERS[0], _UNDASHED, PROVIDERS[0].upper(), "CUSTOM_", "CUSTOM_x", "CUSTOM_A\n"),
 )
 _BODIES: Final = (

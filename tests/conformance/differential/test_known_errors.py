@@ -100,6 +100,37 @@ _CASES: Final[dict[str, list[list[Ask]]]] = {
         [*_TREE, _candidates(resources1="VCPU:9", resources2="VCPU:1", required2="CUSTOM_NONE", group_policy="none")],
     ],
     "refused_claim_leaves_a_consumer": [[*_TREE, _claim(_NOWHERE, 1), _claim(PROVIDERS[0], 1)]],
+    "same_uuid_other_spelling": [
+        [*_TREE, _candidates(resources="VCPU:1", in_tree=PROVIDERS[0].replace("-", ""))],
+        [*_TWO_HOSTS, _candidates(resources="VCPU:1", member_of=AGGREGATES[0].replace("-", ""))],
+        [
+            *_TREE,
+            Ask(
+                "POST",
+                "/resource_providers",
+                body={"name": "x", "uuid": PROVIDERS[3], "parent_provider_uuid": PROVIDERS[0].replace("-", "")},
+            ),
+        ],
+        [*_TREE, _put(PROVIDERS[0], "aggregates", 1, aggregates=[f"{{{AGGREGATES[0]}}}"])],
+    ],
+    "reshaped_into_what_cannot_be": [
+        [
+            *_TREE,
+            Ask(
+                "POST",
+                "/reshaper",
+                body={
+                    "inventories": {
+                        PROVIDERS[0]: {
+                            "resource_provider_generation": 1,
+                            "inventories": {"VCPU": {"total": 4, "reserved": 5}},
+                        }
+                    },
+                    "allocations": {},
+                },
+            ),
+        ]
+    ],
     "no_inventories_no_date": [
         [
             Ask("POST", "/resource_providers", body={"name": "rp0", "uuid": PROVIDERS[0]}),

@@ -113,3 +113,14 @@ def test_a_reshape_by_who_saw_another_consumer_is_a_conflict_whatever_else_is_wr
 def test_a_list_of_providers_takes_uuids_with_their_dashes(app: PlacementApp, key: bytes) -> None:
     assert ask(app, "GET", "/resource_providers", query=key + b"=" + ROOT.encode()) == 200
     assert ask(app, "GET", "/resource_providers", query=key + b"=" + ROOT.replace("-", "").encode()) == 400
+
+
+def test_inventories_that_cannot_be_are_told_of_after_a_provider_that_has_changed(app: PlacementApp) -> None:
+    assert ask(app, "POST", "/resource_providers", provider(ROOT, "root")) == 200
+    bad = {"total": 4, "reserved": 9}
+    path = f"/resource_providers/{ROOT}/inventories"
+    for generation, status in ((7, 409), (0, 400)):
+        body = {"resource_provider_generation": generation, "inventories": {"VCPU": bad}}
+        assert ask(app, "PUT", path, body) == status
+        assert ask(app, "POST", "/reshaper", {"inventories": {ROOT: body}, "allocations": {}}) == status
+        assert ask(app, "PUT", f"{path}/VCPU", {**bad, "resource_provider_generation": generation}) == status
