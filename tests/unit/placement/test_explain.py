@@ -3,12 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from etcdcompute.placement.candidates.effort import TooHard
 from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup
 from etcdcompute.placement.candidates.search import search
 from etcdcompute.placement.graph.records import Inventory
+from etcdcompute.placement.insight import survey
+from etcdcompute.placement.insight.capacity import compute_capacity
 from etcdcompute.placement.insight.explain import explain
 from etcdcompute.placement.insight.explain_text import to_text
 from etcdcompute.placement.insight.explanation import Relaxation, Stage
@@ -169,3 +173,15 @@ def test_the_text_of_a_request_that_finds_nothing() -> None:
         "   7 → 0  insufficient_capacity VCPU: want 8, largest free 6 (etcd3)\n"
         "without COMPUTE_X: 2 would fit\n"
     )
+
+
+def test_what_is_too_much_to_look_at_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = graph_of(*(vcpus(f"host{number}", 8) for number in range(10)))
+    like = tuple(RequestGroup(str(number), {"VCPU": 1}) for number in range(4))
+    different = tuple(RequestGroup(str(number), {"VCPU": number}) for number in range(1, 5))
+    monkeypatch.setattr(survey, "MOST_LOOKS", 30)
+    assert explain(graph, CandidateRequest(groups=like)).fits == 10
+    assert compute_capacity(graph, CandidateRequest(groups=like)).total == 20
+    for ask in (explain, compute_capacity):
+        with pytest.raises(TooHard, match="4 different parts, to be looked for in 10 providers"):
+            ask(graph, CandidateRequest(groups=different))

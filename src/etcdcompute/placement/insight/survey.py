@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from etcdcompute.placement.candidates.effort import TooHard
 from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup
 from etcdcompute.placement.candidates.topology import Member, Topology
 from etcdcompute.placement.insight.constraints import PASSED, Plan, Verdict, both, judge, plan_of
@@ -14,6 +15,8 @@ Entries = list[tuple[Verdict, Member]]
 _Offers = tuple[tuple[tuple[int, int], ...], ...]
 # Combinations of traits that are looked at for one group: about a fifth of a second.
 _BUDGET = 500_000
+# Parts of a request times providers: two seconds, and 200 MB while they last.
+MOST_LOOKS = 1_000_000
 
 
 class Forest:
@@ -82,7 +85,17 @@ def survey(
     request: CandidateRequest,
     unknown: frozenset[str] = frozenset(),
 ) -> list[GroupSurvey]:
-    """Return a survey per group; groups that ask for the same share one. `unknown` are names that do not exist."""
+    """Return a survey per group; groups that ask for the same share one. `unknown` are names that do not exist.
+
+    TooHard where that is more than should be looked at for one request.
+    """
+    different = {_content(group): len(group.resources) if not group.suffix else 1 for group in request.groups}
+    looks = sum(different.values()) * (len(forest.nodes) + sum(map(len, forest.spans.values())))
+    if looks > MOST_LOOKS:
+        raise TooHard(
+            f"The request has {sum(different.values())} different parts, to be looked for in {len(forest.nodes)} "
+            "providers and what they share: that is too much at once. Ask for fewer groups, or less in them."
+        )
     done: dict[object, GroupSurvey] = {}
     surveys = []
     for group in request.groups:
