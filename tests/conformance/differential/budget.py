@@ -4,6 +4,7 @@ import os
 from itertools import chain
 from typing import Final, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
@@ -11,9 +12,12 @@ _T = TypeVar("_T")
 
 # Deployments, histories and rounds of spoilt requests, each.
 EXAMPLES: Final = int(os.environ.get("EXAMPLES") or 150)
+# Hypothesis remembers all examples of a run: many are made in many runs.
+_AT_ONCE: Final = 250
+in_batches: Final = pytest.mark.parametrize("batch", range(-(-EXAMPLES // _AT_ONCE)))
 
 budget: Final = settings(
-    max_examples=EXAMPLES,
+    max_examples=min(EXAMPLES, _AT_ONCE),
     derandomize=not os.environ.get("EXAMPLES"),
     database=None,
     deadline=None,
