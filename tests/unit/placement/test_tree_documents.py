@@ -74,7 +74,8 @@ def test_a_document_becomes_a_tree_and_a_tree_a_document() -> None:
         (body(1, inventories={"VCPU": {"total": 2**70}}), "total must be from 1 to 2147483647"),
         (body(1, inventories={"VCPU": {"total": 1, "step_size": 0}}), "step_size must be from 1"),
         (body(1, inventories={"VCPU": {"total": 1, "reserved": 2}}), "reserved value is greater than total"),
-        (body(1, inventories={"VCPU": {"total": 1, "allocation_ratio": 1e39}}), "allocation_ratio must be at most"),
+        (body(1, inventories={"VCPU": {"total": 1, "allocation_ratio": 1e39}}), "allocation_ratio must be from"),
+        (body(1, inventories={"VCPU": {"total": 9, "allocation_ratio": -1e308}}), "allocation_ratio must be from"),
         (body(1, inventories={"VCPU": {"total": 1, "ponies": 1}}), "unknown field `ponies`"),
     ],
 )

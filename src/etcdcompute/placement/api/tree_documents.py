@@ -109,8 +109,8 @@ def _check_inventory(uuid: str, name: str, inventory: Inventory) -> None:
     for field, least in _LEAST.items():
         if not least <= getattr(inventory, field) <= MAX_INT:
             wrong = f"{field} must be from {least} to {MAX_INT}."
-    if inventory.allocation_ratio > _MAX_RATIO:
-        wrong = f"allocation_ratio must be at most {_MAX_RATIO}."
+    if not -_MAX_RATIO <= inventory.allocation_ratio <= _MAX_RATIO:
+        wrong = f"allocation_ratio must be from -{_MAX_RATIO} to {_MAX_RATIO}."
     if wrong:
         raise BadInventory(f"Invalid inventory for '{name}' on resource provider '{uuid}'. {wrong}")
     if inventory.capacity < 0:
