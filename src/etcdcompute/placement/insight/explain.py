@@ -28,7 +28,7 @@ from etcdcompute.placement.insight.relax import relaxations
 from etcdcompute.placement.insight.survey import Forest, GroupSurvey, survey
 
 # What is looked at to find out what fits together: about half a second.
-_BUDGET = 400_000
+_BUDGET = 300_000
 # These say nothing where they rule nothing out.
 _QUIET = frozenset({Code.UNKNOWN_NAME, Code.MIN_UNIT, Code.MAX_UNIT, Code.STEP_SIZE})
 

@@ -1,8 +1,9 @@
 """Who is out at a step, and who comes nearest to fitting: the few that an explanation shows."""
 
 from collections.abc import Iterable, Sequence
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from itertools import islice
+from operator import attrgetter
 
 from etcdcompute.placement.candidates.topology import Member
 from etcdcompute.placement.insight.constraints import Check, Plan, Step
@@ -11,16 +12,22 @@ from etcdcompute.placement.insight.survey import Forest, GroupSurvey, largest_fr
 
 SHOWN = 5
 # So many, of those that got furthest, are looked at to find the nearest.
-_LOOKED_AT = 1000
+_LOOKED_AT = 500
+_name_of = attrgetter("name")
 
 
 def samples(step: Step, out: Iterable[Member]) -> tuple[Sample, ...]:
     """Return a few that a step ruled out; for a step about a class those with most of it first."""
     name = step.resource
     if name is None:
-        return tuple(Sample(node.uuid, node.name) for node in nsmallest(SHOWN, out, key=lambda node: node.name))
-    # Never mind that it may not be had in one piece: a capacity that is too small is the reason where it is one.
-    best = nsmallest(SHOWN, out, key=lambda node: (-largest_free(node, name), -node.capacities.get(name, 0), node.name))
+        return tuple(Sample(node.uuid, node.name) for node in nsmallest(SHOWN, out, key=_name_of))
+    nodes = list(out)
+    free = [largest_free(node, name) for node in nodes]
+    least = min(nlargest(SHOWN, free), default=0)
+    first = [
+        (-have, -node.capacities.get(name, 0), node) for have, node in zip(free, nodes, strict=True) if have >= least
+    ]
+    best = [node for *_, node in nsmallest(SHOWN, first, key=lambda each: (*each[:2], each[2].name))]
     return tuple(
         Sample(
             node.uuid,
