@@ -1,6 +1,7 @@
 """Asking both services, and telling an error of ours from a known one of OpenStack's."""
 
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -49,12 +50,12 @@ class Pair:
         self.theirs = theirs
         self.tally = Tally()
         self._asked: list[Ask] = []
-        self._mends = all_mended(STANDING)
-        self._mends.__enter__()
+        self._mends = ExitStack()
+        self._mends.enter_context(all_mended(STANDING))
 
     def close(self) -> None:
         """Leave OpenStack as it was."""
-        self._mends.__exit__(None, None, None)
+        self._mends.close()
 
     def reset(self) -> None:
         """Let both start over."""
