@@ -104,7 +104,7 @@ class _Search(Generic[P]):
         """Return what some anchors have to offer."""
         loners = [root for root in roots if not root.children]
         if self._sharing:
-            loners = [root for root in loners if not root.shares and self._sharing.keys().isdisjoint(root.aggregates)]
+            loners = [root for root in loners if self._sharing.keys().isdisjoint(root.aggregates)]
         slots = len(self._rules.slots)
         found = [(node,) * slots for node in self._loners.able(loners)]
         if len(loners) == len(roots):
