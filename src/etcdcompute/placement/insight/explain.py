@@ -28,7 +28,7 @@ from etcdcompute.placement.insight.relax import relaxations
 from etcdcompute.placement.insight.survey import Forest, GroupSurvey, survey
 
 # What is looked at to find out what fits together: about half a second.
-_BUDGET = 300_000
+_BUDGET = 400_000
 # These say nothing where they rule nothing out.
 _QUIET = frozenset({Code.UNKNOWN_NAME, Code.MIN_UNIT, Code.MAX_UNIT, Code.STEP_SIZE})
 
@@ -117,23 +117,26 @@ class _Whole:
         """Leave the trees whose roots have, and have not, the traits that are asked of roots."""
         required = [(name, name, True) for name in sorted(self._request.root_required)]
         forbidden = [(f"!{name}", name, False) for name in sorted(self._request.root_forbidden)]
-        lacking: dict[Member, set[str]] = {}
+        # What a root alone fails at; None where that is more than one thing.
+        alone: dict[Member, str | None] = {}
         for subject, name, wanted in required + forbidden:
             known = name not in unknown
             failing = {root for root in self.anchors if not known or (name in root.traits) is not wanted}
             for root in failing:
-                lacking.setdefault(root, set()).add(subject)
+                alone[root] = None if root in alone else subject
             self._apply(Code.ROOT_TRAIT if known else Code.UNKNOWN_NAME, subject, failing)
+        self.anchors = self.left
+        nearly: dict[str | None, set[Member]] = {}
+        for root, only in alone.items():
+            nearly.setdefault(only, set()).add(root)
         for subject, _, _ in required + forbidden:
-            allowed = {root for root in self.anchors if lacking.get(root, set()) <= {subject}}
-            self.without_root_terms.append((Term("root_required", subject), allowed))
-        self.anchors = set(self.left)
+            self.without_root_terms.append((Term("root_required", subject), self.anchors | nearly.get(subject, set())))
 
     def apply_groups(self) -> None:
         """Leave the trees that have a place for every group."""
         if len(self._surveys) < 2 and not self.stages:
             # One group, and nothing else: its own stages have said it all.
-            self.left &= self._surveys[0].served if self._surveys else set()
+            self.left = self.left & self._surveys[0].served if self._surveys else set()
             return
         for group, found in zip(self._request.groups, self._surveys, strict=True):
             self._apply(Code.NOT_IN_TREE, f'group "{group.suffix}"', self.left - found.served)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 
 from etcdcompute.placement.candidates.request import CandidateRequest, RequestGroup, Slot
 from etcdcompute.placement.candidates.topology import Member
@@ -40,15 +41,15 @@ def relaxations(
     that it asks of roots; `fitting` what has candidates. Terms for which this is too much to find out are left out.
     """
     found = []
-    for term, allowed in anchors_without:
-        combination = Combination(request, fillers_of(request, surveys), clauses_of(request, surveys), Budget(_BUDGET))
-        trees = combination.trees(allowed, fitting)
-        if combination.exact:
-            found.append(Relaxation(None, term.parameter, term.subject, len(trees)))
     budget = Budget(_BUDGET)
-    for relaxed, _ in zip(_relaxed(request, surveys), range(MOST_TERMS), strict=False):
+    fillers, clauses = fillers_of(request, surveys), clauses_of(request, surveys)
+    of_roots = (
+        (_Relaxed(None, term, request, fillers, clauses, more=True), allowed) for term, allowed in anchors_without
+    )
+    of_groups = ((relaxed, anchors) for relaxed in _relaxed(request, surveys))
+    for relaxed, allowed in islice(chain(of_roots, of_groups), MOST_TERMS):
         combination = Combination(relaxed.request, relaxed.fillers, relaxed.clauses, budget)
-        trees = combination.trees(anchors, fitting if relaxed.more else ())
+        trees = combination.trees(allowed, fitting if relaxed.more else ())
         if combination.exact:
             found.append(Relaxation(relaxed.group, relaxed.term.parameter, relaxed.term.subject, len(trees)))
     return sorted(found, key=lambda each: -each.fits)

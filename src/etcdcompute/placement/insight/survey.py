@@ -15,7 +15,7 @@ Entries = list[tuple[Verdict, Member]]
 _Offers = tuple[tuple[tuple[int, int], ...], ...]
 # Combinations of traits that are looked at for one group: about a fifth of a second.
 _BUDGET = 500_000
-# Parts of a request times providers: two seconds, and 200 MB while they last.
+# Parts of a request times providers: a second or two, and 200 MB while they last.
 MOST_LOOKS = 1_000_000
 
 
@@ -89,12 +89,12 @@ def survey(
 
     TooHard where that is more than should be looked at for one request.
     """
-    different = {_content(group): len(group.resources) if not group.suffix else 1 for group in request.groups}
-    looks = sum(different.values()) * (len(forest.nodes) + sum(map(len, forest.spans.values())))
-    if looks > MOST_LOOKS:
+    parts = sum({_content(group): _parts(group) for group in request.groups}.values())
+    parts += len(request.root_required) + len(request.root_forbidden)
+    if parts * (len(forest.nodes) + sum(map(len, forest.spans.values()))) > MOST_LOOKS:
         raise TooHard(
-            f"The request has {sum(different.values())} different parts, to be looked for in {len(forest.nodes)} "
-            "providers and what they share: that is too much at once. Ask for fewer groups, or less in them."
+            f"The request has {parts} different parts, to be looked for in {len(forest.nodes)} providers and what they "
+            "share: that is too much at once. Ask for fewer groups, or for less in them."
         )
     done: dict[object, GroupSurvey] = {}
     surveys = []
@@ -106,6 +106,14 @@ def survey(
             done[key] = _survey_whole(forest, plan) if group.suffix else _survey_parts(forest, plan)
         surveys.append(done[key])
     return surveys
+
+
+def _parts(group: RequestGroup) -> int:
+    """Return how many things a provider is looked at for, over all slots of a group."""
+    others = len(group.required_traits) + len(group.forbidden_traits) + len(group.forbidden_aggregates)
+    others += len(group.member_of) + (group.in_tree is not None)
+    slots = 1 if group.suffix else len(group.resources)
+    return slots * others + max(1, len(group.resources))
 
 
 def _content(group: RequestGroup) -> object:
