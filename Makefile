@@ -106,12 +106,12 @@ $(VENV)/.installed: pyproject.toml tools/packages
 	@tools/packages python
 	@echo "making the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --disable-pip-version-check --use-pep517 --progress-bar off --editable '.[agent,policy,dev]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
+	@$(BIN)/pip install --disable-pip-version-check --use-pep517 --progress-bar off --editable '.[agent,policy,neo4j,dev]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
 	@touch $@
 
 $(VENV)/.conformance-installed: $(VENV)/.installed
 	@echo "installing OpenStack's placement and its tests"
-	@$(BIN)/pip install --disable-pip-version-check --use-pep517 --progress-bar off --editable '.[agent,policy,dev,conformance]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
+	@$(BIN)/pip install --disable-pip-version-check --use-pep517 --progress-bar off --editable '.[agent,policy,neo4j,dev,conformance]' | sed -un 's/^\(Collecting\|Building\|Installing\|Successfully\)/  \1/p' | cut -c1-100
 	@touch $@
 
 clean:  ## Remove all labs, the virtual environment and all caches
