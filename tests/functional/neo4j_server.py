@@ -98,9 +98,10 @@ class Neo4jServer:
                 ):
                     session.run("RETURN 1").consume()
             except (ServiceUnavailable, OSError, AuthError, Neo4jError) as error:
-                assert time.monotonic() < until, f"Neo4j is not healthy: {error} {self.log_tail()}"
+                seen = error
             else:
                 return
+            assert time.monotonic() < until, f"Neo4j is not healthy: {seen} {self.log_tail()}"
             time.sleep(0.2)
 
     def run(self, cypher: str, **parameters: object) -> list[dict[str, object]]:
