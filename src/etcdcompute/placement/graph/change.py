@@ -43,6 +43,12 @@ class Change:
         self.puts.pop(ref, None)
         self.removals.add(ref)
 
+    def clear(self) -> None:
+        """Forget everything but the id: it is decided again."""
+        self.expected.clear()
+        self.puts.clear()
+        self.removals.clear()
+
     def documents(self) -> dict[Ref, Document]:
         """Return what is written, the head last."""
         return {**self.puts, HEAD: HeadDocument(change=self.id)}

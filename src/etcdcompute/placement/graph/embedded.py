@@ -273,14 +273,17 @@ class EmbeddedStore:
     def explain(self, request: CandidateRequest) -> Explanation:
         """Return why a request has candidates, or none."""
         with self._fresh() as graph:
-            still, unknown = StillGraph(graph), queries.unknown_names(graph, request.resource_classes, request.traits)
+            still, unknown = (
+                StillGraph(graph.all_nodes()),
+                queries.unknown_names(graph, request.resource_classes, request.traits),
+            )
         return explain(still, request, unknown)
 
     def compute_capacity(self, request: CandidateRequest) -> Capacity:
         """Return how many more of a request fit."""
         with self._fresh() as graph:
             queries.check_names(graph, request.resource_classes, request.traits)
-            still = StillGraph(graph)
+            still = StillGraph(graph.all_nodes())
         return compute_capacity(still, request)
 
     def get_trait(self, name: str) -> Named:
@@ -291,7 +294,8 @@ class EmbeddedStore:
     def list_traits(self, names: Collection[str] | None, prefix: str | None, associated: bool | None) -> list[Named]:
         """Return traits by name."""
         with self._fresh() as graph:
-            return queries.list_traits(graph, names, prefix, associated)
+            custom = {name: at for name, (at, _) in graph.custom_traits.items()}
+            return queries.list_traits(custom, graph.by_trait, names, prefix, associated)
 
     def get_resource_class(self, name: str) -> Named:
         """Return a resource class."""
@@ -301,7 +305,7 @@ class EmbeddedStore:
     def list_resource_classes(self) -> list[Named]:
         """Return all resource classes."""
         with self._fresh() as graph:
-            return queries.list_resource_classes(graph)
+            return queries.list_resource_classes({name: at for name, (at, _) in graph.custom_classes.items()})
 
     def take_snapshot(self) -> Snapshot:
         """Return the whole graph as it stands at one revision."""
