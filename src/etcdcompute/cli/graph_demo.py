@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -9,7 +10,7 @@ import click
 from etcdcompute.cli.output import remark
 
 if TYPE_CHECKING:
-    from etcdcompute.placement.demo.play import OpenPosts
+    from etcdcompute.placement.demo.play import InNeo4j
 
 # As in etcdcompute.placement.demo.examples, which --help need not import.
 _NAMES = ("nested", "shared", "nested-shared", "consumers")
@@ -58,7 +59,7 @@ def demo(example: str, size: int | None, url: str, keep: bool) -> None:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     try:
         store.start()
-        place = Place(store, name, _open_posts(url) if scheme == "neo4j" else None)
+        place = Place(store, name, _in_neo4j(url) if scheme == "neo4j" else None)
         play(chosen, size or USUAL_SIZE, place, keep=keep or in_memory, show=click.echo, say=remark)
     finally:
         store.close()
@@ -72,7 +73,7 @@ def demo(example: str, size: int | None, url: str, keep: bool) -> None:
     click.echo(f"\n{end}\nNext: the others ({others}), and docs/graph-posts.md for what they show.")
 
 
-def _open_posts(url: str) -> OpenPosts:
+def _in_neo4j(url: str) -> InNeo4j:
     from etcdcompute.placement.graph.neo4j.posts import rolled_back
 
-    return lambda: rolled_back(url)
+    return partial(rolled_back, url)

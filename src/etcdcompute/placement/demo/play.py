@@ -3,8 +3,8 @@
 What is found goes to `show`, line by line; what is under way, to `say`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from etcdcompute.errors import EtcdComputeError
@@ -17,8 +17,9 @@ from etcdcompute.placement.demo.walk import is_foreign, owner_of
 from etcdcompute.placement.graph.store import GraphStore
 
 Show = Callable[[str], None]
-# Opens a transaction on Neo4j that is not going to be committed.
-OpenPosts = Callable[[], AbstractContextManager[Run]]
+Asked = Mapping[str, Rows]
+# Lets work be done in a transaction on Neo4j that is not going to be committed.
+InNeo4j = Callable[[Callable[[Run], Asked]], Asked]
 _LEFT_AT_LEAST = 2_000
 
 
@@ -28,7 +29,7 @@ class Place:
 
     store: GraphStore
     name: str
-    open_posts: OpenPosts | None = None
+    in_neo4j: InNeo4j | None = None
 
 
 def play(example: Example, size: int, place: Place, *, keep: bool, show: Show, say: Say) -> None:
@@ -36,31 +37,30 @@ def play(example: Example, size: int, place: Place, *, keep: bool, show: Show, s
     topology = example.make(size)
     service.clear(place.store, place.name, say)
     show(_introduction(example, size, topology))
-    if place.open_posts is None:
+    if place.in_neo4j is None:
         show("The Cypher is printed, not run: that takes --graph neo4j://USER:PASSWORD@HOST:PORT.")
     try:
-        with _posts_graph(place, topology, say) as graph:
-            asked = {query: graph.ask(query) for query in _queries(example)} if graph else {}
+        asked = _ask_posts(example, topology, place, say)
         service.load(place.store, topology, say)
         _show_answers(example, size, topology, place.store, asked, show)
     except BaseException:
         # Half of an example is of no use to anybody.
-        _remove_rest(place, say)
+        with suppress(EtcdComputeError):
+            _remove(place, say)
         raise
     if not keep:
-        service.remove(place.store, place.store.take_snapshot(), say)
+        _remove(place, say)
 
 
-def _remove_rest(place: Place, say: Say) -> None:
+def _remove(place: Place, say: Say) -> None:
     try:
         service.remove(place.store, place.store.take_snapshot(), say)
-    except EtcdComputeError as error:
-        say(f"what the demo made in {place.name} could not be removed ({error}); the next demo there removes it")
+    except EtcdComputeError:
+        say(f"not all that the demo made in {place.name} could be removed; the next demo there does it")
+        raise
 
 
-def _show_answers(
-    example: Example, size: int, topology: Topology, store: GraphStore, asked: Mapping[str, Rows], show: Show
-) -> None:
+def _show_answers(example: Example, size: int, topology: Topology, store: GraphStore, asked: Asked, show: Show) -> None:
     if not example.searches:
         show("\n" + _consumed(store, topology, asked))
         return
@@ -69,15 +69,15 @@ def _show_answers(
         show("\n" + _searched(search, topology, size, asking, asked.get(search.cypher)))
 
 
-@contextmanager
-def _posts_graph(place: Place, topology: Topology, say: Say) -> Iterator[PostsGraph | None]:
-    if place.open_posts is None:
-        yield None
-        return
-    with place.open_posts() as run:
+def _ask_posts(example: Example, topology: Topology, place: Place, say: Say) -> Asked:
+    """Return what each of the posts' queries finds on Neo4j; nothing where it is played on another store."""
+
+    def ask(run: Run) -> dict[str, Rows]:
         graph = PostsGraph(run)
         graph.make(topology, say)
-        yield graph
+        return {query: graph.ask(query) for query in _queries(example)}
+
+    return place.in_neo4j(ask) if place.in_neo4j else {}
 
 
 def _queries(example: Example) -> Sequence[str]:
@@ -160,7 +160,7 @@ def _by_name(records: Sequence[Record]) -> list[Record]:
 # Consumers
 
 
-def _consumed(store: GraphStore, topology: Topology, asked: Mapping[str, Rows]) -> str:
+def _consumed(store: GraphStore, topology: Topology, asked: Asked) -> str:
     by_taker = {taker: service.used_by(store, uuid_of(taker.name)) for taker in topology.takers}
     first = topology.takers[0]
     everything = service.total(by_taker.values())
@@ -192,7 +192,7 @@ def _consumed(store: GraphStore, topology: Topology, asked: Mapping[str, Rows]) 
     return "\n\n".join(parts)
 
 
-def _use_part(asks: str, query: str, found: Sequence[tuple[str, str]], asked: Mapping[str, Rows]) -> str:
+def _use_part(asks: str, query: str, found: Sequence[tuple[str, str]], asked: Asked) -> str:
     lines = [("Neo4j", _row_text(row)) for row in asked[query].rows] if query in asked else []
     lines += found
     return "\n".join([asks, "", written.indented(query), "", written.indented(written.columns(lines))])

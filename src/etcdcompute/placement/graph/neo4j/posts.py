@@ -1,50 +1,39 @@
 """Statements of somebody else's making, in one transaction that leaves nothing behind: for the posts' own graph."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, TypeVar, cast
 
-from neo4j import GraphDatabase
-from neo4j.exceptions import AuthError, DriverError, Neo4jError, ServiceUnavailable
-
-from etcdcompute.errors import AccessDenied, InvalidInput, Unavailable
+from etcdcompute.deadline import Deadline
+from etcdcompute.placement.graph.neo4j.address import Address
+from etcdcompute.placement.graph.neo4j.connection import Connection, Work
 
 # Runs a statement with its parameters; rows by column, nodes as their properties.
 Run = Callable[[str, Mapping[str, Any]], list[dict[str, Any]]]
-_PORT = 7687
+_T = TypeVar("_T")
+# The largest of the posts' graphs is made in half a minute.
+_MOST_S: Final = 600.0
 
 
-@contextmanager
-def rolled_back(url: str) -> Iterator[Run]:
-    """Give a way to run statements in one transaction, which is rolled back in the end.
+class _Done(Exception):
+    """Ends a transaction that is not to be committed."""
 
-    `url` is neo4j://USER:PASSWORD@HOST:PORT. InvalidInput, AccessDenied, Unavailable.
+
+def rolled_back(url: str, work: Callable[[Run], _T]) -> _T:
+    """Work in one transaction that is rolled back in the end, and return what came of it.
+
+    `url` is neo4j://USER:PASSWORD@HOST:PORT. InvalidInput, Unavailable.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "neo4j" or not parts.hostname:
-        raise InvalidInput("graph: not neo4j://USER:PASSWORD@HOST:PORT")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    where = f"{host}:{parts.port or _PORT}"
-    credentials = (unquote(parts.username or ""), unquote(parts.password or ""))
-    try:
-        with (
-            GraphDatabase.driver(f"bolt://{where}", auth=credentials, notifications_min_severity="OFF") as driver,
-            driver.session() as session,
-            session.begin_transaction() as transaction,
-        ):
+    found: list[_T] = []
 
-            def run(cypher: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-                # The posts' text has no parameters in it, and ours is not built from input.
-                return [row.data() for row in transaction.run(cypher, dict(parameters))]
+    def undone(transaction: Work) -> None:
+        def run(statement: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+            # Written down here or made of labels; never of input.
+            return [row.data() for row in transaction.rows(cast("Any", statement), **parameters)]
 
-            try:
-                yield run
-            finally:
-                transaction.rollback()
-    except AuthError as error:
-        raise AccessDenied(f"Neo4j at {where} does not take this user and password") from error
-    except ServiceUnavailable as error:
-        raise Unavailable(f"Neo4j at {where} does not answer: {error}") from error
-    except (Neo4jError, DriverError) as error:
-        raise Unavailable(f"Neo4j at {where}: {error}") from error
+        found.append(work(run))
+        raise _Done
+
+    with Connection(Address.parse(url)) as connection, suppress(_Done):
+        connection.write(undone, Deadline.after(_MOST_S))
+    return found[-1]
