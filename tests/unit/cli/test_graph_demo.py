@@ -30,8 +30,6 @@ def test_a_demo_in_memory_says_what_there_is_and_what_is_next(capsys: pytest.Cap
         (["shared", "--graph", "neo4j://host"], "user or password is missing"),
     ],
 )
-def test_bad_input_gets_a_sentence(
-    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_input_gets_a_sentence(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["graph", "demo", *arguments]) == exitcodes.INVALID
     assert sentence in capsys.readouterr().err
