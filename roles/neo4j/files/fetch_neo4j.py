@@ -1,6 +1,6 @@
 """Fetch the Neo4j Community server from Maven Central: the jars that the vendor's own archive holds, and nothing else.
 
-Runs on the control machine, which needs Maven and Java. Prints a JSON object: `archive` (the path of a tar file with one
+Runs on the control machine, which needs Maven. Prints a JSON object: `archive` (the path of a tar file with one
 folder, `lib`), `lib` (the same jars, unpacked, for who runs the server on this machine), `version` and `fetched` (false
 where the cache had it). Maven checks each jar against the repository's checksum. The version is a fixed one: to resolve
 a range takes Maven minutes.

@@ -22,6 +22,7 @@ from etcdcompute.placement.api.policy import Policy
 from etcdcompute.placement.graph.embedded import EmbeddedStore
 from etcdcompute.placement.graph.etcd import EtcdJournal
 from etcdcompute.placement.graph.journal import Journal, MemoryJournal
+from etcdcompute.placement.graph.neo4j.address import Address
 from etcdcompute.placement.graph.store import GraphStore
 from etcdcompute.placement.protocol import PlacementProtocol
 
@@ -48,9 +49,9 @@ def serve(
 ) -> None:
     """Serve the API until SIGTERM, SIGINT or `stop`.
 
-    `graph` is memory:// or etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]; empty means the etcd that `connect`
-    returns a client of; a `store` is served instead. `listen` is HOST:PORT, with port 0 for any free one; `ready` is
-    told the actual address.
+    `graph` is memory://, etcd://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…] or neo4j://USER:PASSWORD@HOST:PORT; empty means
+    the etcd that `connect` returns a client of; a `store` is served instead. `listen` is HOST:PORT, with port 0 for any
+    free one; `ready` is told the actual address.
     `auth` is none, token or noauth2; None means token where one is given, and otherwise none, on loopback only.
     `policy` is what noauth2 holds callers to. Pages of `cors_origins` may use the API from a browser. InvalidInput says
     what is wrong with any of these, Unavailable that the address cannot be listened on.
@@ -116,7 +117,19 @@ def choose_gate(host: str, *, auth: str | None, token: str | None, policy: str |
 
 def open_store(graph: str, connect: Connect | None = None) -> GraphStore:
     """Return the store that a URL names; nothing is connected yet."""
+    if graph.startswith("neo4j://"):
+        return _open_neo4j(graph)
     return EmbeddedStore(_open_journal(graph, connect))
+
+
+def _open_neo4j(graph: str) -> GraphStore:
+    try:
+        from etcdcompute.placement.graph.neo4j.store import Neo4jStore
+    except ModuleNotFoundError as error:
+        if error.name != "neo4j":
+            raise
+        raise InvalidInput("graph: a graph in Neo4j needs its driver: pip install 'etcdcompute[neo4j]'") from None
+    return Neo4jStore(Address.parse(graph))
 
 
 def _open_journal(graph: str, connect: Connect | None) -> Journal:
@@ -132,7 +145,8 @@ def _open_journal(graph: str, connect: Connect | None) -> Journal:
         credentials = Credentials(unquote(user), unquote(password)) if user else None
         return EtcdJournal(Client(endpoints, credentials=credentials))
     raise InvalidInput(
-        f"graph: {_without_secret(graph)!r} names no store; it is memory:// or etcd://HOST:PORT[,HOST:PORT…]"
+        f"graph: {_without_secret(graph)!r} names no store; it is memory://, etcd://HOST:PORT[,HOST:PORT…] or "
+        "neo4j://USER:PASSWORD@HOST:PORT"
     )
 
 

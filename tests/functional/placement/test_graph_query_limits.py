@@ -11,7 +11,8 @@ from neo4j import Driver, GraphDatabase
 
 from etcdcompute.errors import EtcdComputeError, InvalidInput, Stopped, Unavailable
 from etcdcompute.placement.graph.errors import QueryMayOnlyRead, QueryTooLarge, QueryTooLong
-from etcdcompute.placement.graph.neo4j.asking import Questions
+from etcdcompute.placement.graph.neo4j.address import Address
+from etcdcompute.placement.graph.neo4j.asking import Asker
 from etcdcompute.placement.graph.questions import QueryResult
 from tests.functional.neo4j_server import Neo4jServer
 
@@ -93,22 +94,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
 
 @pytest.fixture(scope="module")
 def driver(server: Neo4jServer) -> Iterator[Driver]:
-    with GraphDatabase.driver(
-        f"bolt://127.0.0.1:{server.port}",
-        auth=("neo4j", server.password),
-        liveness_check_timeout=0,
-        connection_acquisition_timeout=4,
-    ) as opened:
+    with GraphDatabase.driver(f"bolt://127.0.0.1:{server.port}", auth=("neo4j", server.password)) as opened:
         yield opened
 
 
 @pytest.fixture
-def questions(driver: Driver) -> Questions:
-    return Questions(driver, "neo4j")
+def asker(server: Neo4jServer) -> Iterator[Asker]:
+    asker = Asker(Address.parse(server.url))
+    yield asker
+    asker.close()
 
 
-def ask(questions: Questions, query: str, timeout_s: float = 10.0, most_rows: int = 10, **values: Any) -> QueryResult:
-    return questions.ask(query, values, timeout_s=timeout_s, most_rows=most_rows)
+def ask(asker: Asker, query: str, timeout_s: float = 10.0, most_rows: int = 10, **values: Any) -> QueryResult:
+    return asker.ask(query, values, timeout_s=timeout_s, most_rows=most_rows)
 
 
 def state(driver: Driver) -> list[object]:
@@ -125,51 +123,51 @@ def state(driver: Driver) -> list[object]:
 
 
 @pytest.mark.parametrize("query", WRITING)
-def test_nothing_is_written(driver: Driver, questions: Questions, query: str) -> None:
+def test_nothing_is_written(driver: Driver, asker: Asker, query: str) -> None:
     before = state(driver)
     with pytest.raises(InvalidInput):
-        ask(questions, query)
+        ask(asker, query)
     assert state(driver) == before
 
 
 @pytest.mark.parametrize("query", COMMANDS)
-def test_nothing_is_commanded_nor_read_from_elsewhere(driver: Driver, questions: Questions, query: str) -> None:
+def test_nothing_is_commanded_nor_read_from_elsewhere(driver: Driver, asker: Asker, query: str) -> None:
     before = state(driver)
     with pytest.raises(InvalidInput) as refused:
-        ask(questions, query)
+        ask(asker, query)
     # Or Neo4j knows no such command: they are the other edition's.
     assert isinstance(refused.value, QueryMayOnlyRead) or "does not take the query" in str(refused.value)
     assert "root:" not in str(refused.value)
     assert state(driver) == before
 
 
-def test_the_database_itself_refuses_to_write(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_database_itself_refuses_to_write(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the look at the plan misses."""
     monkeypatch.setattr("etcdcompute.placement.graph.neo4j.asking._check_kind", lambda _kind: None)
     with pytest.raises(QueryMayOnlyRead, match="Writing in read access mode not allowed"):
-        ask(Questions(driver), "CREATE (:Intruder)")
+        ask(asker, "CREATE (:Intruder)")
 
 
-def test_what_a_query_may_do(questions: Questions) -> None:
+def test_what_a_query_may_do(asker: Asker) -> None:
     query = "MATCH (c:Consumer)-[r:CONSUMES]->(i)<-[:PROVIDES]-(p {name: $name}) RETURN c.uuid AS who, r, p, r.amount"
-    answer = ask(questions, query, name="host")
+    answer = ask(asker, query, name="host")
     assert answer.columns == ("who", "r", "p", "r.amount")
     provider = {"labels": ["ResourceProvider"], "properties": {"uuid": "p", "name": "host"}}
     assert answer.rows == [["c", {"type": "CONSUMES", "properties": {"amount": 2}}, provider, 2]]
     assert not answer.truncated
-    assert ask(questions, "CALL db.labels()").columns == ("label",)
-    assert ask(questions, "SHOW INDEXES YIELD name RETURN count(*) > 0").rows == [[True]]
-    assert ask(questions, "EXPLAIN MATCH (n) RETURN n").rows == []
-    assert ask(questions, "// a comment\nRETURN 1 AS one").rows == [[1]]
-    assert ask(questions, "FINISH").rows == []
+    assert ask(asker, "CALL db.labels()").columns == ("label",)
+    assert ask(asker, "SHOW INDEXES YIELD name RETURN count(*) > 0").rows == [[True]]
+    assert ask(asker, "EXPLAIN MATCH (n) RETURN n").rows == []
+    assert ask(asker, "// a comment\nRETURN 1 AS one").rows == [[1]]
+    assert ask(asker, "FINISH").rows == []
 
 
-def test_values(questions: Questions) -> None:
+def test_values(asker: Asker) -> None:
     query = """MATCH path = (:Consumer)-->(i)<--(:ResourceProvider)
         RETURN path, datetime('2026-11-26T02:30:27Z'), date('2026-11-26'), duration('P1DT2H'), time('02:30+01:00'),
           localdatetime('2026-11-26T02:30'), point({longitude: 8.5, latitude: 47.4}), 0.0 / 0.0, 1.0 / 0.0, -1.0 / 0.0,
           {a: [1, null, true, 'ü']}, 2.5"""
-    path, *others = ask(questions, query).rows[0]
+    path, *others = ask(asker, query).rows[0]
     assert [each["labels"] for each in path["nodes"]] == [["Consumer"], ["Inventory"], ["ResourceProvider"]]
     assert path["relationships"] == [
         {"type": "CONSUMES", "properties": {"amount": 2}, "start": 0, "end": 1},
@@ -202,19 +200,19 @@ def test_values(questions: Questions) -> None:
         ("   ", "query"),
     ],
 )
-def test_a_wrong_query_is_told_what_is_wrong(questions: Questions, query: str, sentence: str) -> None:
+def test_a_wrong_query_is_told_what_is_wrong(asker: Asker, query: str, sentence: str) -> None:
     with pytest.raises(InvalidInput, match=sentence):
-        ask(questions, query)
+        ask(asker, query)
 
 
-def test_parameters_that_cannot_be_sent(questions: Questions) -> None:
+def test_parameters_that_cannot_be_sent(asker: Asker) -> None:
     deep: list[Any] = []
     for _ in range(5000):
         deep = [deep]
     for value in (2**63, deep):
         with pytest.raises(InvalidInput):
-            ask(questions, "RETURN $x", x=value)
-    assert ask(questions, "RETURN $x", x=2**63 - 1).rows == [[2**63 - 1]]
+            ask(asker, "RETURN $x", x=value)
+    assert ask(asker, "RETURN $x", x=2**63 - 1).rows == [[2**63 - 1]]
 
 
 @pytest.mark.parametrize(
@@ -224,20 +222,20 @@ def test_parameters_that_cannot_be_sent(questions: Questions) -> None:
         "UNWIND range(1, 1000000000000) AS x RETURN sum(x)",
     ],
 )
-def test_a_query_ends_in_its_time(questions: Questions, query: str) -> None:
+def test_a_query_ends_in_its_time(asker: Asker, query: str) -> None:
     began = time.monotonic()
     with pytest.raises(QueryTooLong, match="after 1 s"):
-        ask(questions, query, timeout_s=1)
+        ask(asker, query, timeout_s=1)
     assert time.monotonic() - began < 8
 
 
-def test_rows_without_end_are_cut(questions: Questions, server: Neo4jServer) -> None:
+def test_rows_without_end_are_cut(asker: Asker, server: Neo4jServer) -> None:
     began = time.monotonic()
-    answer = ask(questions, "UNWIND range(1, 1000000000000) AS x RETURN x", most_rows=1000)
+    answer = ask(asker, "UNWIND range(1, 1000000000000) AS x RETURN x", most_rows=1000)
     assert [row[0] for row in answer.rows] == list(range(1, 1001))
     assert answer.truncated
     assert time.monotonic() - began < 5
-    assert not ask(questions, "UNWIND range(1, 10) AS x RETURN x").truncated
+    assert not ask(asker, "UNWIND range(1, 10) AS x RETURN x").truncated
     running = server.run("SHOW TRANSACTIONS YIELD currentQuery WHERE currentQuery STARTS WITH 'UNWIND' RETURN *")
     assert running == []
 
@@ -250,20 +248,20 @@ def test_rows_without_end_are_cut(questions: Questions, server: Neo4jServer) -> 
         "RETURN reduce(s = 'twenty bytes or more..', x IN range(1, 20) | s + s) AS giant",
     ],
 )
-def test_a_giant_answer_is_given_up(questions: Questions, query: str) -> None:
+def test_a_giant_answer_is_given_up(asker: Asker, query: str) -> None:
     before = resident_mib()
     with pytest.raises(QueryTooLarge, match="larger than 8388608 bytes"):
-        ask(questions, query, most_rows=10_000)
+        ask(asker, query, most_rows=10_000)
     assert resident_mib() - before < 200
-    assert ask(questions, "RETURN 1").rows == [[1]]
+    assert ask(asker, "RETURN 1").rows == [[1]]
 
 
-def test_a_giant_that_the_database_does_not_get_done_in_time(questions: Questions) -> None:
+def test_a_giant_that_the_database_does_not_get_done_in_time(asker: Asker) -> None:
     before = resident_mib()
     with pytest.raises((QueryTooLarge, QueryTooLong)):
-        ask(questions, "RETURN range(1, 1000000000) AS giant", timeout_s=1)
+        ask(asker, "RETURN range(1, 1000000000) AS giant", timeout_s=1)
     assert resident_mib() - before < 200
-    assert ask(questions, "RETURN 1").rows == [[1]]
+    assert ask(asker, "RETURN 1").rows == [[1]]
 
 
 def resident_mib() -> float:
@@ -273,40 +271,40 @@ def resident_mib() -> float:
     raise AssertionError("no VmRSS")
 
 
-def test_the_end_of_the_service_ends_queries(driver: Driver) -> None:
-    questions = Questions(driver)
+def test_the_end_of_the_service_ends_queries(server: Neo4jServer) -> None:
+    asker = Asker(Address.parse(server.url))
     ended: list[EtcdComputeError] = []
 
     def endless() -> None:
         with pytest.raises(Stopped) as caught:
-            ask(questions, "UNWIND range(1, 1000000000000) AS x RETURN sum(x)", timeout_s=60)
+            ask(asker, "UNWIND range(1, 1000000000000) AS x RETURN sum(x)", timeout_s=60)
         ended.append(caught.value)
 
     thread = threading.Thread(target=endless)
     thread.start()
     time.sleep(1)
-    questions.close()
+    asker.close()
     thread.join(5)
     assert not thread.is_alive()
     assert ended
     with pytest.raises(Stopped):
-        ask(questions, "RETURN 1")
+        ask(asker, "RETURN 1")
 
 
-def test_a_server_that_is_away_or_frozen(server: Neo4jServer, questions: Questions) -> None:
-    ask(questions, "RETURN 1")
+def test_a_server_that_is_away_or_frozen(server: Neo4jServer, asker: Asker) -> None:
+    ask(asker, "RETURN 1")
     server.freeze()
     try:
         began = time.monotonic()
         with pytest.raises(Unavailable):
-            ask(questions, "RETURN 1", timeout_s=1)
+            ask(asker, "RETURN 1", timeout_s=1)
         assert time.monotonic() - began < 20
     finally:
         server.thaw()
     server.wait_healthy()
-    assert ask(questions, "RETURN 1").rows == [[1]]
+    assert ask(asker, "RETURN 1").rows == [[1]]
     server.kill()
     with pytest.raises(Unavailable, match="Neo4j"):
-        ask(questions, "RETURN 1")
+        ask(asker, "RETURN 1")
     server.start()
-    assert ask(questions, "RETURN 1").rows == [[1]]
+    assert ask(asker, "RETURN 1").rows == [[1]]

@@ -24,19 +24,16 @@ from itertools import chain, islice, product
 from typing import Generic, TypeVar
 
 from etcdcompute.placement.candidates import filling
-from etcdcompute.placement.candidates.anchors import anchors
 from etcdcompute.placement.candidates.effort import MOST_CANDIDATES, Effort, TooMany
 from etcdcompute.placement.candidates.request import CandidateRequest, Candidates, ProviderSummary, Slot
 from etcdcompute.placement.candidates.rules import rules_of
 from etcdcompute.placement.candidates.slots import Chooser, Loners, Reach
-from etcdcompute.placement.candidates.topology import IndexedTopology, ProviderLike
+from etcdcompute.placement.candidates.topology import ProviderLike, Searchable
 
 P = TypeVar("P", bound=ProviderLike)
 
 
-def find_candidates(
-    topology: IndexedTopology[P], request: CandidateRequest, effort: Effort | None = None
-) -> Candidates:
+def find_candidates(topology: Searchable[P], request: CandidateRequest, effort: Effort | None = None) -> Candidates:
     """Return the candidates, at most `request.limit` of them, and the summaries of the trees that they use.
 
     TooMany where no limit keeps them from being more than an answer can hold; TooHard where the search is given up.
@@ -63,9 +60,7 @@ def _summaries(slots: Sequence[Slot], found: Sequence[tuple[P, ...]], *, nested:
     return [member.summary() for root in roots for member in root.tree()]
 
 
-def search(
-    topology: IndexedTopology[P], request: CandidateRequest, effort: Effort | None = None
-) -> Iterator[tuple[P, ...]]:
+def search(topology: Searchable[P], request: CandidateRequest, effort: Effort | None = None) -> Iterator[tuple[P, ...]]:
     """Return each candidate as the providers that fill the request's slots."""
     trees: dict[str, P] = {}
     for group in request.groups:
@@ -75,15 +70,13 @@ def search(
                 return iter(())
             trees[group.suffix] = member.root
     found = _Search(topology, request, trees, effort or Effort())
-    return chain.from_iterable(map(found.under, anchors(topology, request, trees)))
+    return chain.from_iterable(map(found.under, topology.anchors(request, trees)))
 
 
 class _Search(Generic[P]):
     """What is worked out once for all anchors."""
 
-    def __init__(
-        self, topology: IndexedTopology[P], request: CandidateRequest, trees: dict[str, P], effort: Effort
-    ) -> None:
+    def __init__(self, topology: Searchable[P], request: CandidateRequest, trees: dict[str, P], effort: Effort) -> None:
         self._effort = effort
         self._rules = rules_of(request)
         self._loners = Loners(request, trees)

@@ -1,9 +1,9 @@
 """What the search needs to know of a graph. The graph in memory has it; tests may bring their own."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, Self, TypeVar
 
-from etcdcompute.placement.candidates.request import ProviderSummary
+from etcdcompute.placement.candidates.request import CandidateRequest, ProviderSummary
 
 
 class InventoryLike(Protocol):
@@ -111,6 +111,25 @@ class Topology(Protocol[P]):
 
     def sharing_nodes(self) -> Iterable[P]:
         """The providers that share."""
+
+
+S = TypeVar("S", bound=ProviderLike)
+
+
+class Searchable(Protocol[S]):
+    """The graph as a search needs it, wherever it is: the way to the trees, and what is shared."""
+
+    def node(self, uuid: str) -> S | None:
+        """A provider by uuid."""
+
+    def sharing_nodes(self) -> Iterable[S]:
+        """The providers that share."""
+
+    def anchors(self, request: CandidateRequest, trees: Mapping[str, S]) -> Iterator[list[S]]:
+        """The roots of the trees that may have candidates, some at a time, each once.
+
+        `trees` holds the roots that groups have to be below, by suffix.
+        """
 
 
 class IndexedTopology(Topology[P], Protocol[P]):

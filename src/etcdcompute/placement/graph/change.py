@@ -47,6 +47,12 @@ class Change:
         """Return what must be as it was seen; no import may be under way, unless the change is that import's own."""
         return {IMPORT: 0, **self.expected}
 
+    def clear(self) -> None:
+        """Forget everything but the id: it is decided again."""
+        self.expected.clear()
+        self.puts.clear()
+        self.removals.clear()
+
     def documents(self) -> dict[Ref, Document]:
         """Return what is written, the head last."""
         return {**self.puts, HEAD: HeadDocument(change=self.id)}

@@ -38,7 +38,14 @@ from etcdcompute.placement.graph.records import (
     Provider,
     ProviderFilter,
 )
-from etcdcompute.placement.graph.restoring import Holdings, beginning, belonging, refuse_while_importing
+from etcdcompute.placement.graph.restoring import (
+    ANOTHER_IMPORT,
+    CHANGED_MEANWHILE,
+    Holdings,
+    beginning,
+    belonging,
+    refuse_while_importing,
+)
 from etcdcompute.placement.graph.still import StillGraph
 from etcdcompute.placement.graph.trees import Tree, TreeOutcome
 from etcdcompute.placement.graph.writing import Writers
@@ -272,14 +279,17 @@ class EmbeddedStore:
     def explain(self, request: CandidateRequest) -> Explanation:
         """Return why a request has candidates, or none."""
         with self._fresh() as graph:
-            still, unknown = StillGraph(graph), queries.unknown_names(graph, request.resource_classes, request.traits)
+            still, unknown = (
+                StillGraph(graph.all_nodes()),
+                queries.unknown_names(graph, request.resource_classes, request.traits),
+            )
         return explain(still, request, unknown)
 
     def compute_capacity(self, request: CandidateRequest) -> Capacity:
         """Return how many more of a request fit."""
         with self._fresh() as graph:
             queries.check_names(graph, request.resource_classes, request.traits)
-            still = StillGraph(graph)
+            still = StillGraph(graph.all_nodes())
         return compute_capacity(still, request)
 
     def get_trait(self, name: str) -> Named:
@@ -290,7 +300,8 @@ class EmbeddedStore:
     def list_traits(self, names: Collection[str] | None, prefix: str | None, associated: bool | None) -> list[Named]:
         """Return traits by name."""
         with self._fresh() as graph:
-            return queries.list_traits(graph, names, prefix, associated)
+            custom = {name: at for name, (at, _) in graph.custom_traits.items()}
+            return queries.list_traits(custom, graph.by_trait, names, prefix, associated)
 
     def get_resource_class(self, name: str) -> Named:
         """Return a resource class."""
@@ -300,7 +311,7 @@ class EmbeddedStore:
     def list_resource_classes(self) -> list[Named]:
         """Return all resource classes."""
         with self._fresh() as graph:
-            return queries.list_resource_classes(graph)
+            return queries.list_resource_classes({name: at for name, (at, _) in graph.custom_classes.items()})
 
     def take_snapshot(self) -> Snapshot:
         """Return the whole graph as it stands at one revision."""
@@ -351,13 +362,13 @@ class EmbeddedStore:
         """Put up the marker of an import."""
         with self._still:
             change = beginning(self._graph, marker, revision)
-        self._import(change, "the graph has changed since it was looked at: somebody else writes to it")
+        self._import(change, CHANGED_MEANWHILE)
 
     def restore(self, change: Change, run: str) -> None:
         """Carry out a change of an import."""
         with self._still:
             change = belonging(self._graph, change, run)
-        self._import(change, "the store holds what was not there before, or another import has begun on it")
+        self._import(change, ANOTHER_IMPORT)
 
     def finish_import(self, run: str) -> None:
         """Take the marker down."""

@@ -5,13 +5,14 @@ Transactions may come out of order for different providers, since a writer appli
 delivers everybody's in order: each node remembers the revision it stands at and ignores what is older.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from etcdcompute.model.document import Document
-from etcdcompute.placement.candidates.request import ProviderSummary
+from etcdcompute.placement.candidates import anchors
+from etcdcompute.placement.candidates.request import CandidateRequest, ProviderSummary
 from etcdcompute.placement.graph import standard
 from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import (
@@ -199,6 +200,10 @@ class Graph:
         """Return the providers that share through their aggregates."""
         return self.sharing.values()
 
+    def anchors(self, request: CandidateRequest, trees: Mapping[str, Node]) -> Iterator[list[Node]]:
+        """Yield the roots of the trees that may have candidates, some at a time, each once."""
+        return anchors.anchors(self, request, trees)
+
     def consumer(self, uuid: str) -> Consumer | None:
         """Return a consumer as a value, None where it has nothing."""
         found = self.consumers.get(uuid)
@@ -262,6 +267,11 @@ class Graph:
                 found = self.providers.get(ref.id)
                 if found is not None:
                     found.revision = max(found.revision, applied.revision)
+
+    def set_used(self, uuid: str, used: Mapping[str, int]) -> None:
+        """Take in what all consumers together use of a provider; for a graph that does not hold them all."""
+        node = self.providers[uuid]
+        self._use(node, dict(used), node.inventories)
 
     def rehearse(self, change: Change) -> Rehearsal:
         """Show a claim's consumers and generations as if it were committed; revisions stay as they are."""

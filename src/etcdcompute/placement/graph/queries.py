@@ -111,17 +111,21 @@ def get_trait(graph: Graph, name: str) -> Named:
 
 
 def list_traits(
-    graph: Graph, names: Collection[str] | None, prefix: str | None, associated: bool | None
+    custom: Mapping[str, float],
+    in_use: Collection[str],
+    names: Collection[str] | None,
+    prefix: str | None,
+    associated: bool | None,
 ) -> list[Named]:
-    """Return traits in the order of their names."""
-    known: Iterable[str] = standard.TRAITS | graph.custom_traits.keys()
+    """Return traits by name; `custom` has the custom ones' times of creation, `in_use` what providers have."""
+    known: Iterable[str] = standard.TRAITS | custom.keys()
     if names is not None:
         known = set(known) & set(names)
     if prefix is not None:
         known = [name for name in known if name.startswith(prefix)]
     if associated is not None:
-        known = [name for name in known if (name in graph.by_trait) == associated]
-    return [get_trait(graph, name) for name in sorted(known)]
+        known = [name for name in known if (name in in_use) == associated]
+    return [Named(name, custom.get(name)) for name in sorted(known)]
 
 
 def get_resource_class(graph: Graph, name: str) -> Named:
@@ -132,7 +136,6 @@ def get_resource_class(graph: Graph, name: str) -> Named:
     return found
 
 
-def list_resource_classes(graph: Graph) -> list[Named]:
-    """Return the standard classes in their order, then the custom ones."""
-    custom: Mapping[str, object] = graph.custom_classes
-    return [get_resource_class(graph, name) for name in (*standard.RESOURCE_CLASSES, *sorted(custom))]
+def list_resource_classes(custom: Mapping[str, float]) -> list[Named]:
+    """Return the standard classes in their order, then the custom ones, which come with the times of creation."""
+    return [Named(name, custom.get(name)) for name in (*standard.RESOURCE_CLASSES, *sorted(custom))]

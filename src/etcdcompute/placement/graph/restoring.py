@@ -6,13 +6,19 @@ where services run on it, and whoever is interrupted leaves a store that says wh
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from etcdcompute.errors import Conflict, Unavailable
 from etcdcompute.placement.graph.change import Change
 from etcdcompute.placement.graph.documents import HEAD, IMPORT, ImportDocument
 from etcdcompute.placement.graph.export import Snapshot
 from etcdcompute.placement.graph.memory import Graph
+
+CHANGED_MEANWHILE: Final = "the graph has changed since it was looked at: somebody else writes to it; begin again"
+ANOTHER_IMPORT: Final = (
+    "another import has begun on the same store, or dropped this one, or somebody wrote to it behind placement's back: "
+    "let only one run at a time"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,12 @@ class Restores(Protocol):
 def refuse_while_importing(graph: Graph) -> None:
     """Raise Unavailable where an import is under way."""
     if graph.importing is not None:
-        marker, _ = graph.importing
+        refuse(graph.importing[0])
+
+
+def refuse(marker: ImportDocument | None) -> None:
+    """Raise Unavailable where there is the marker of an import."""
+    if marker is not None:
         raise Unavailable(
             f"an import of the graph (of what stood at revision {marker.revision} elsewhere) is not finished: run "
             "etcdcompute graph import again with the same file, or drop it with etcdcompute graph import --abandon"
@@ -64,7 +75,7 @@ def beginning(graph: Graph, marker: ImportDocument, revision: int) -> Change:
 def belonging(graph: Graph, change: Change, run: str) -> Change:
     """Return the change as one of a run's, which holds only while the run's marker stands."""
     if graph.importing is None or graph.importing[0].run != run:
-        raise Conflict("another import has begun on the same store, or dropped this one: let only one run at a time")
+        raise Conflict(ANOTHER_IMPORT)
     for ref in change.puts:
         change.expect(ref, 0)
     change.expect(IMPORT, graph.importing[1])

@@ -5,8 +5,7 @@ Making it takes a microsecond or two per provider, so that nobody else waits for
 
 from collections.abc import Iterable, Mapping
 
-from etcdcompute.placement.graph.memory import Graph, Node
-from etcdcompute.placement.graph.records import Inventory
+from etcdcompute.placement.candidates.topology import InventoryLike, Member
 
 
 class StillNode:
@@ -28,12 +27,12 @@ class StillNode:
         "uuid",
     )
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Member) -> None:
         self.uuid = node.uuid
         self.name = node.name
         self.parent: StillNode | None = None
         self._root: StillNode | None = None
-        self.inventories: Mapping[str, Inventory] = node.inventories
+        self.inventories: Mapping[str, InventoryLike] = node.inventories
         self.capacities: Mapping[str, int] = node.capacities
         self.used: Mapping[str, int] = dict(node.used)
         self.traits = node.traits
@@ -49,9 +48,10 @@ class StillNode:
 class StillGraph:
     """A topology that does not change."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._nodes = {node.uuid: StillNode(node) for node in graph.all_nodes()}
-        for node in graph.all_nodes():
+    def __init__(self, nodes: Iterable[Member]) -> None:
+        listed = list(nodes)
+        self._nodes = {node.uuid: StillNode(node) for node in listed}
+        for node in listed:
             still = self._nodes[node.uuid]
             if node.parent is not None:
                 still.parent = self._nodes[node.parent.uuid]

@@ -8,9 +8,8 @@ What holds it to that is the database, not a look at the text:
   people's transactions and connections, to read settings, running queries and files, and to call whatever procedure
   says of itself that it reads: who plans to is refused before anything is done.
 
-For a driver of its own, opened with `liveness_check_timeout=0` and a short `connection_acquisition_timeout`: a server
-that has stopped in mid-sentence is then found out before it is asked, and questions wait for no other work, nor it for
-them.
+It has connections of its own, so that questions wait for no other work, nor it for them. Before one is used again it is
+tried out: the driver waits for minutes for a server that has stopped in mid-sentence.
 """
 
 import re
@@ -18,7 +17,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from neo4j import READ_ACCESS, Driver, Result, Transaction
+from neo4j import READ_ACCESS, Driver, GraphDatabase, Result, Transaction
 from neo4j.exceptions import (
     AuthError,
     ClientError,
@@ -31,6 +30,7 @@ from neo4j.exceptions import (
 
 from etcdcompute.errors import AccessDenied, EtcdComputeError, InvalidInput, Stopped, Unavailable
 from etcdcompute.placement.graph.errors import QueryMayOnlyRead, QueryTooLarge, QueryTooLong
+from etcdcompute.placement.graph.neo4j.address import Address
 from etcdcompute.placement.graph.neo4j.bounds import Bounds
 from etcdcompute.placement.graph.neo4j.values import plain
 from etcdcompute.placement.graph.questions import MOST_BYTES, MOST_TIMEOUT_S, QueryResult
@@ -51,17 +51,20 @@ _PROCEDURES = frozenset(
     }
 )
 _READS = "r"
+_CONNECT_S = 2.0
+_POOL = 16
+_ENDS = "The service ends, and the query with it."
 _EXPLAIN = "EXPLAIN "
 _POSITION = re.compile(r"line 1, column (\d+) \(offset: (\d+)\)")
 
 
-class Questions:
-    """Puts questions through a driver, which somebody else closes. Thread-safe."""
+class Asker:
+    """Puts questions to one server. Thread-safe."""
 
-    def __init__(self, driver: Driver, database: str | None = None) -> None:
-        self._driver = driver
-        self._database = database
+    def __init__(self, address: Address) -> None:
+        self._address = address
         self._lock = threading.Lock()
+        self._driver: Driver | None = None
         self._open: set[Bounds] = set()
         self._closed = False
 
@@ -70,8 +73,10 @@ class Questions:
         bounds: Bounds | None = None
         planned = False
         try:
-            with self._driver.session(
-                database=self._database, default_access_mode=READ_ACCESS, fetch_size=min(most_rows + 1, _FETCH_ROWS)
+            with self._connect().session(
+                database=self._address.database,
+                default_access_mode=READ_ACCESS,
+                fetch_size=min(most_rows + 1, _FETCH_ROWS),
             ) as session:
                 transaction = session.begin_transaction(timeout=timeout_s)
                 bounds = self._bind(transaction, timeout_s)
@@ -89,7 +94,7 @@ class Questions:
                     f"The answer is larger than {MOST_BYTES} bytes: ask for fewer rows or columns, or shorter lists."
                 ) from error
             if self._closed:
-                raise Stopped("The service ends, and the query with it.") from error
+                raise Stopped(_ENDS) from error
             if planned and bounds is not None and bounds.late:
                 raise _too_long(timeout_s) from error
             raise _meaning(error, timeout_s, 0 if planned else len(_EXPLAIN)) from error
@@ -105,8 +110,29 @@ class Questions:
         """Break off what is under way."""
         with self._lock:
             self._closed = True
+            driver, self._driver = self._driver, None
             for bounds in self._open:
                 bounds.break_off()
+        if driver is not None:
+            driver.close()
+
+    def _connect(self) -> Driver:
+        with self._lock:
+            if self._closed:
+                raise Stopped(_ENDS)
+            if self._driver is None:
+                self._driver = GraphDatabase.driver(
+                    f"bolt://{self._address.host_port}",
+                    auth=(self._address.user, self._address.password),
+                    connection_timeout=_CONNECT_S,
+                    connection_acquisition_timeout=_CONNECT_S,
+                    liveness_check_timeout=0,
+                    max_connection_pool_size=_POOL,
+                    notifications_min_severity="OFF",
+                    telemetry_disabled=True,
+                    user_agent="etcd-compute",
+                )
+            return self._driver
 
     def _bind(self, transaction: Transaction, timeout_s: float) -> Bounds:
         bounds = Bounds(transaction, MOST_BYTES, timeout_s)

@@ -1,0 +1,100 @@
+"""A change in one transaction: lock, look, decide, write.
+
+Neo4j shows what is committed and no more: between the look at a provider and the write somebody else may claim from it.
+So what an operation is known to touch is locked before it is looked at. What a decision turns out to depend on besides
+(a tree's members, the providers that a consumer gives back to) is in `Change.expected`, as for etcd: it is locked then,
+and looked at and decided again.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Final
+
+from etcdcompute.errors import EtcdComputeError
+from etcdcompute.placement.graph.change import Applied, Change
+from etcdcompute.placement.graph.documents import HEAD, Kind, Ref
+from etcdcompute.placement.graph.memory import Graph
+from etcdcompute.placement.graph.neo4j.connection import Work
+from etcdcompute.placement.graph.neo4j.loading import LOADED, Loaded, load
+from etcdcompute.placement.graph.neo4j.scope import Scope
+from etcdcompute.placement.graph.neo4j.writing import HeadMissing, write
+
+Decision = Callable[[Graph, Change], Any]
+
+# To set a property to what it is takes the lock; to remove one that is not there does not. In order, so that two who
+# want the same wait for one another and not each for the other.
+_LOCK_PROVIDERS: Final = "UNWIND $ids AS id MATCH (p:ResourceProvider {uuid: id}) SET p.generation = p.generation"
+_LOCK_CONSUMERS: Final = "UNWIND $ids AS id MATCH (c:Consumer {uuid: id}) SET c.generation = c.generation"
+_LOCK_HEAD: Final = "MATCH (h:PlacementHead {key: 'head'}) SET h.key = h.key RETURN h.revision AS revision"
+
+
+def carry_out(
+    work: Work, decisions: Sequence[Decision], scope: Scope, change: Change, *, locking: bool = True
+) -> list[Any]:
+    """Decide one after another and write what was decided; return what each came to, a value or a refusal.
+
+    `change` is what is filled; with `locking` off, which is for tests, nothing keeps others away.
+    """
+    locked: set[Ref] = set()
+    wanted: set[Ref] = set(scope.locks)
+    while True:
+        if locking:
+            _lock(work, wanted - locked)
+        locked |= wanted
+        loaded = load(work, scope)
+        outcomes = _decide(loaded, decisions, change)
+        wanted = {ref for ref, revision in change.expected.items() if _lockable(ref, revision)}
+        if wanted <= locked:
+            break
+        change.clear()
+    if not change.empty:
+        write(work, loaded, change)
+    return outcomes
+
+
+def lock_head(work: Work) -> int:
+    """Keep everybody from writing until the transaction ends; return the revision of the last change."""
+    rows = work.rows(_LOCK_HEAD)
+    if not rows:
+        raise HeadMissing("the database has no placement head")
+    return int(rows[0]["revision"])
+
+
+def _lockable(ref: Ref, revision: int) -> bool:
+    # Custom names are looked at again once the head is locked; names and what is new are guarded by constraints.
+    return ref == HEAD or (revision > 0 and ref.kind in (Kind.GENERATION, Kind.CONSUMER))
+
+
+def _lock(work: Work, refs: Collection[Ref]) -> None:
+    providers, consumers = _ids(refs, Kind.GENERATION), _ids(refs, Kind.CONSUMER)
+    if providers:
+        work.run(_LOCK_PROVIDERS, ids=providers)
+    if consumers:
+        work.run(_LOCK_CONSUMERS, ids=consumers)
+    if HEAD in refs:
+        lock_head(work)
+
+
+def _ids(refs: Iterable[Ref], kind: Kind) -> list[str]:
+    return sorted(ref.id for ref in refs if ref.kind is kind)
+
+
+def _decide(loaded: Loaded, decisions: Sequence[Decision], change: Change) -> list[Any]:
+    """Fill the change with what the decisions come to, each seeing those before it; return results and refusals."""
+    outcomes: list[Any] = []
+    for number, decision in enumerate(decisions, LOADED + 1):
+        one = Change(id=change.id)
+        try:
+            outcomes.append(decision(loaded.graph, one))
+        except EtcdComputeError as refusal:
+            outcomes.append(refusal)
+            continue
+        for ref, revision in one.expected.items():
+            # What an earlier decision wrote has no revision in the database yet.
+            change.expected.setdefault(ref, revision)
+        for ref, document in one.puts.items():
+            change.put(ref, document)
+        for ref in one.removals:
+            change.remove(ref)
+        if len(decisions) > 1:
+            loaded.graph.apply(Applied(number, {**one.puts, **dict.fromkeys(one.removals)}))
+    return outcomes
