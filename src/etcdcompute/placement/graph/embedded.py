@@ -358,6 +358,10 @@ class EmbeddedStore:
         offload(self._journal.check, deadline)
         return self._take(deadline)
 
+    def fetch_revision(self) -> int:
+        """Return the revision of the last change."""
+        return self._ask_head(self._deadline())
+
     def begin_import(self, marker: ImportDocument, revision: int) -> None:
         """Put up the marker of an import."""
         with self._still:

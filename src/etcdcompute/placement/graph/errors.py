@@ -12,7 +12,9 @@ InvalidInput
 ├── NoQueryLanguage         the store takes no queries of somebody's own
 ├── QueryMayOnlyRead        a query wants more than to read the graph
 ├── QueryTooLong            … longer than it may
-└── QueryTooLarge           … more than the service, or the database, has memory for
+├── QueryTooLarge           … more than the service, or the database, has memory for
+├── BadArchive              a file that holds no graph, or not the whole of one
+└── BrokenGraph             a graph whose parts do not fit together
 NotFound
 ├── ProviderNotFound · TraitNotFound · ResourceClassNotFound · InventoryNotFound · ConsumerNotFound
 Conflict
@@ -84,6 +86,14 @@ class QueryTooLong(InvalidInput):
 
 class QueryTooLarge(InvalidInput):
     """A query, or its answer, takes too much memory."""
+
+
+class BadArchive(InvalidInput):
+    """A file is none of a graph, was cut off, or changed."""
+
+
+class BrokenGraph(InvalidInput):
+    """A graph has claims, trees or names that lead nowhere."""
 
 
 class ProviderNotFound(NotFound):

@@ -35,6 +35,9 @@ class Restores(Protocol):
     def inspect(self) -> Holdings:
         """Return all that is there, also during an import; Unavailable where something of it cannot be read."""
 
+    def fetch_revision(self) -> int:
+        """Return the revision of the last change that anybody has made."""
+
     def begin_import(self, marker: ImportDocument, revision: int) -> None:
         """Put up the marker, in place of one that stands; Conflict where the graph is not at `revision` any more."""
 

@@ -347,6 +347,10 @@ class Neo4jStore:
 
         return offload(take, Deadline.after(_LENGTHY_S))
 
+    def fetch_revision(self) -> int:
+        """Return the revision of the last change."""
+        return offload(self._connection.read, questions.fetch_head, Deadline.after(self._timeout_s))
+
     def begin_import(self, marker: ImportDocument, revision: int) -> None:
         """Put up the marker of an import, and wait until it has been seen."""
         self._import(Change(), lambda work, change: importing.begin(work, change, marker, revision))
