@@ -1,23 +1,26 @@
-"""Our placement in this process: its ASGI application on a graph in memory, spoken to without a socket."""
+"""Our placement in this process: its ASGI application, spoken to without a socket, on a graph in memory or in Neo4j."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from etcdcompute.placement.api.app import PlacementApp
 from etcdcompute.placement.graph.embedded import EmbeddedStore
 from etcdcompute.placement.graph.journal import MemoryJournal
+from etcdcompute.placement.graph.store import GraphStore
 from tests.conformance.differential.exchange import Answer, Ask, answer
 
 
 class Ours:
     """The service under test."""
 
-    def __init__(self) -> None:
+    def __init__(self, graph: Callable[[], GraphStore] | None = None) -> None:
         self._loop = asyncio.new_event_loop()
+        self._graph = graph or (lambda: EmbeddedStore(MemoryJournal()))
         self._open()
 
     def _open(self) -> None:
-        self._store = EmbeddedStore(MemoryJournal())
+        self._store = self._graph()
         self._store.start()
         self._application = PlacementApp(self._store)
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,10 +20,13 @@ from etcdcompute.placement.graph.documents import HEAD, ref_of
 from etcdcompute.placement.graph.embedded import EmbeddedStore
 from etcdcompute.placement.graph.etcd import EtcdJournal
 from etcdcompute.placement.graph.journal import Journal, MemoryJournal
+from etcdcompute.placement.graph.neo4j.address import Address
+from etcdcompute.placement.graph.neo4j.store import Neo4jStore
 from etcdcompute.placement.serve import serve
 from tests.conformance.gabbi.profiles import Profile
 from tests.conformance.gabbi.topologies import Documents
 from tests.functional.etcd_server import EtcdServer, free_ports
+from tests.functional.neo4j_server import Neo4jServer
 from tests.functional.waiting import eventually
 
 START_TIMEOUT_S = 60.0
@@ -80,16 +84,13 @@ class MemoryServices:
         _write(journal, documents)
 
 
-class EtcdServices:
-    """etcd://: a real etcd and, one for each profile, processes of `etcdcompute placement serve`."""
+class ProcessServices(ABC):
+    """A database, and processes of `etcdcompute placement serve` over it, one for each profile."""
 
-    def __init__(self, stack: ExitStack, directory: Path) -> None:
-        self._etcd = stack.enter_context(EtcdServer(directory))
-        self._client = Client((self._etcd.endpoint,))
-        self._journal = EtcdJournal(self._client)
-        stack.callback(self._journal.close)
+    def __init__(self, stack: ExitStack, directory: Path, graph: str) -> None:
         self._stack = stack
         self._directory = directory
+        self._graph = graph
         self._ports: dict[str, int] = {}
         self._started: set[str] = set()
 
@@ -98,24 +99,20 @@ class EtcdServices:
         return self._ports.setdefault(profile.name, free_ports(1)[0])
 
     def replace(self, profile: Profile, documents: Documents) -> None:
-        """Remove what is there, in transactions that the running services understand, and write what shall be."""
-        listed = self._client.read_prefix(keys.PLACEMENT).items
-        found = {ref: item.mod_revision for item in listed if (ref := ref_of(item.key)) not in (None, HEAD)}
-        refs = [ref for ref in found if ref is not None]
-        for start in range(0, len(refs), _AT_ONCE):
-            some = refs[start : start + _AT_ONCE]
-            self._journal.commit(
-                Change(expected={ref: found[ref] for ref in some}, removals=set(some)), Deadline.after(START_TIMEOUT_S)
-            )
-        _write(self._journal, documents)
+        """Replace the documents below the running services."""
+        self.replace_documents(documents)
         if profile.name not in self._started:
             self._start(profile)
             self._started.add(profile.name)
 
+    @abstractmethod
+    def replace_documents(self, documents: Documents) -> None:
+        """Remove what is there, in transactions that the running services understand, and write what shall be."""
+
     def _start(self, profile: Profile) -> None:
         program = str(Path(sys.executable).with_name("etcdcompute"))
         listen = f"127.0.0.1:{self.port_of(profile)}"
-        command = [program, "placement", "serve", f"--graph=etcd://127.0.0.1:{self._etcd.port}", f"--listen={listen}"]
+        command = [program, "placement", "serve", f"--graph={self._graph}", f"--listen={listen}"]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ETCDCOMPUTE_")}
         log = self._directory / f"{profile.name}.log"
         with log.open("wb") as output:
@@ -130,6 +127,44 @@ class EtcdServices:
                 return False
 
         eventually(healthy, f"the service on {listen} is healthy", START_TIMEOUT_S)
+
+
+class EtcdServices(ProcessServices):
+    """etcd://: a real etcd."""
+
+    def __init__(self, stack: ExitStack, directory: Path) -> None:
+        etcd = stack.enter_context(EtcdServer(directory))
+        super().__init__(stack, directory, f"etcd://127.0.0.1:{etcd.port}")
+        self._client = Client((etcd.endpoint,))
+        self._journal = EtcdJournal(self._client)
+        stack.callback(self._journal.close)
+
+    def replace_documents(self, documents: Documents) -> None:
+        """Remove by key, and write."""
+        listed = self._client.read_prefix(keys.PLACEMENT).items
+        found = {ref: item.mod_revision for item in listed if (ref := ref_of(item.key)) not in (None, HEAD)}
+        refs = [ref for ref in found if ref is not None]
+        for start in range(0, len(refs), _AT_ONCE):
+            some = refs[start : start + _AT_ONCE]
+            self._journal.commit(
+                Change(expected={ref: found[ref] for ref in some}, removals=set(some)), Deadline.after(START_TIMEOUT_S)
+            )
+        _write(self._journal, documents)
+
+
+class Neo4jServices(ProcessServices):
+    """neo4j://: a real Neo4j."""
+
+    def __init__(self, stack: ExitStack, directory: Path) -> None:
+        self._server = stack.enter_context(Neo4jServer(directory / "neo4j"))
+        super().__init__(stack, directory, self._server.url)
+        self._store = Neo4jStore(Address.parse(self._server.url), request_timeout_s=START_TIMEOUT_S)
+        stack.callback(self._store.close)
+
+    def replace_documents(self, documents: Documents) -> None:
+        """Remove all nodes but those of the schema, and write."""
+        self._server.empty()
+        self._store.restore(Change(puts=dict(documents)))
 
 
 def _end(process: subprocess.Popen[bytes], log: Path) -> None:
@@ -150,4 +185,8 @@ def _write(journal: Journal, documents: Documents) -> None:
         journal.commit(change, Deadline.after(START_TIMEOUT_S))
 
 
-GRAPHS: Mapping[str, Callable[[ExitStack, Path], Services]] = {"etcd": EtcdServices, "memory": MemoryServices}
+GRAPHS: Mapping[str, Callable[[ExitStack, Path], Services]] = {
+    "etcd": EtcdServices,
+    "memory": MemoryServices,
+    "neo4j": Neo4jServices,
+}

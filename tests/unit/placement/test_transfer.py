@@ -416,7 +416,11 @@ def test_two_at_once_do_not_mix(opened: Callable[[], EmbeddedStore], lines: list
     with pytest.raises(Conflict, match="somebody else writes"):
         target.begin_import(ImportDocument(run="third", checksum="c", revision=1), 0)
     target.begin_import(ImportDocument(run="second", checksum="c", revision=1), target.fetch_revision())
-    for call in (lambda: target.restore(Change(), "first"), lambda: target.finish_import("first")):
+    calls: list[Callable[[], None]] = [
+        lambda: target.import_documents(Change(), "first"),
+        lambda: target.finish_import("first"),
+    ]
+    for call in calls:
         with pytest.raises(Conflict, match="let only one run at a time"):
             call()
     target.finish_import("second")
@@ -431,7 +435,7 @@ def test_what_stands_in_the_way_unseen_is_not_overwritten(opened: Callable[[], E
     change = Change()
     change.put(Ref(Kind.PROVIDER, name(0)), ProviderDocument(uuid=name(0), name="x"))
     with pytest.raises(Conflict):
-        target.restore(change, "r")
+        target.import_documents(change, "r")
     target.finish_import("r")
     assert target.get_provider(name(0)).name == "renamed"
 

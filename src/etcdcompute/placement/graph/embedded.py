@@ -368,7 +368,7 @@ class EmbeddedStore:
             change = beginning(self._graph, marker, revision)
         self._import(change, CHANGED_MEANWHILE)
 
-    def restore(self, change: Change, run: str) -> None:
+    def import_documents(self, change: Change, run: str) -> None:
         """Carry out a change of an import."""
         with self._still:
             change = belonging(self._graph, change, run)
@@ -378,7 +378,7 @@ class EmbeddedStore:
         """Take the marker down."""
         change = Change()
         change.remove(IMPORT)
-        self.restore(change, run)
+        self.import_documents(change, run)
 
     def _import(self, change: Change, stale: str) -> None:
         try:

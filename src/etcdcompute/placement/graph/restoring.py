@@ -41,7 +41,7 @@ class Restores(Protocol):
     def begin_import(self, marker: ImportDocument, revision: int) -> None:
         """Put up the marker, in place of one that stands; Conflict where the graph is not at `revision` any more."""
 
-    def restore(self, change: Change, run: str) -> None:
+    def import_documents(self, change: Change, run: str) -> None:
         """Put and remove documents as they are, all or none, at most 120 of them and 1 MiB.
 
         What is put must not be there. Conflict where the marker is not that of `run`.

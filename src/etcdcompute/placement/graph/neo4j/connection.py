@@ -97,6 +97,10 @@ class Connection:
                     raise self._unavailable("others keep changing the same things") from collision
             time.sleep(min(deadline.remaining_s, random.uniform(0, _TRY_AGAIN_S)))  # noqa: S311 - no secret
 
+    def rehearse(self, work: Callable[[Work], None], deadline: Deadline) -> None:
+        """Work in a transaction and take everything back."""
+        self._attempt(lambda: self._rehearse(work, deadline))
+
     def run_alone(self, statement: LiteralString) -> None:
         """Run a statement that wants a transaction of its own, such as one on the schema."""
         self._attempt(lambda: self._run_alone(statement))
@@ -182,6 +186,14 @@ class Connection:
                     raise
                 raise CommitLost(f"Neo4j's answer to a change was lost: {_said(error)}") from error
         return result
+
+    def _rehearse(self, work: Callable[[Work], None], deadline: Deadline) -> None:
+        with (
+            self._open().session(database=self.address.database, default_access_mode=WRITE_ACCESS) as session,
+            session.begin_transaction(timeout=_timeout_s(deadline)) as transaction,
+        ):
+            work(Work(transaction))
+            transaction.rollback()
 
     def _run_alone(self, statement: LiteralString) -> None:
         with self._open().session(database=self.address.database) as session:

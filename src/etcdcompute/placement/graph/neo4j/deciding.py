@@ -51,6 +51,11 @@ def carry_out(
     return outcomes
 
 
+def warm_up(work: Work) -> None:
+    """Have the database plan the locking."""
+    _lock(work, [Ref(Kind.GENERATION, ""), Ref(Kind.CONSUMER, "")])
+
+
 def lock_head(work: Work) -> int:
     """Keep everybody from writing until the transaction ends; return the revision of the last change."""
     rows = work.rows(_LOCK_HEAD)

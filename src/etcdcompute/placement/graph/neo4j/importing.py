@@ -11,13 +11,13 @@ from typing import Final
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import Conflict
 from etcdcompute.placement.graph.change import Change
-from etcdcompute.placement.graph.documents import IMPORT, ImportDocument, Kind
+from etcdcompute.placement.graph.documents import IMPORT, ImportDocument
 from etcdcompute.placement.graph.memory import Graph
 from etcdcompute.placement.graph.neo4j.connection import Connection, Work
 from etcdcompute.placement.graph.neo4j.deciding import lock_head
 from etcdcompute.placement.graph.neo4j.loading import Loaded, load
 from etcdcompute.placement.graph.neo4j.questions import read_snapshot
-from etcdcompute.placement.graph.neo4j.scope import Scope
+from etcdcompute.placement.graph.neo4j.scope import of_documents
 from etcdcompute.placement.graph.neo4j.writing import write
 from etcdcompute.placement.graph.restoring import ANOTHER_IMPORT, CHANGED_MEANWHILE, Holdings, refuse
 
@@ -78,13 +78,15 @@ def begin(work: Work, change: Change, marker: ImportDocument, revision: int) -> 
     work.run(_PUT, run=marker.run, checksum=marker.checksum, revision=marker.revision, begun_at=marker.begun_at)
 
 
-def restore(work: Work, change: Change, run: str) -> None:
+def put_documents(work: Work, change: Change, run: str) -> None:
     """Put and remove documents as they are."""
     _check_run(work, run)
     change.expect(IMPORT, 1)
-    removed = {kind: [ref.id for ref in change.removals if ref.kind is kind] for kind in Kind}
-    scope = Scope(providers=removed[Kind.PROVIDER], consumers=removed[Kind.CONSUMER], claimed=removed[Kind.PROVIDER])
-    write(work, load(work, scope), change)
+    scope = of_documents([*change.puts, *change.removals])
+    loaded = load(work, scope)
+    if any(ref.id in loaded.providers or ref.id in loaded.consumers for ref in change.puts):
+        raise Conflict(ANOTHER_IMPORT)
+    write(work, loaded, change)
 
 
 def finish(work: Work, change: Change, run: str) -> None:

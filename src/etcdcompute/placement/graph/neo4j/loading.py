@@ -114,6 +114,14 @@ def load(work: Work, scope: Scope) -> Loaded:
     return build(rows, consumers, names)
 
 
+def warm_up(work: Work) -> None:
+    """Have the database plan what is asked of it here: the first time takes it long."""
+    for statement in (TREES, CONSUMERS, _CLAIMING):
+        work.run(statement, uuids=[""])
+    for statement in (_NAMED, _WITH_TRAITS, _WITH_CLASSES, _TRAITS, _CLASSES):
+        work.run(statement, names=[""])
+
+
 def build(rows: Iterable[Record], consumers: Mapping[str, ConsumerDocument], names: Mapping[Ref, float]) -> Loaded:
     """Return the graph of providers' rows, of consumers, and of custom names with the times of their creation."""
     loaded = Loaded(Graph(), consumers=dict(consumers))

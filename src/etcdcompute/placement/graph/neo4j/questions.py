@@ -48,6 +48,15 @@ class Traits(NamedTuple):
     in_use: frozenset[str]
 
 
+def warm_up(work: Work) -> None:
+    """Have the database plan the questions."""
+    list_usages(work, "", None, None)
+    fetch_traits(work)
+    fetch_classes(work)
+    work.run(_BY_NAME, name="")
+    work.run(_MATCHING, resources=[{"name": "", "amount": 1}], traits=[[""]], aggregates=[[""]])
+
+
 def list_usages(work: Work, project_id: str, user_id: str | None, consumer_type: str | None) -> list[ConsumerUsage]:
     """Return a project's use, one entry per consumer type, or one in all for the type "all"."""
     rows = work.rows(_USAGES, project_id=project_id, user_id=user_id, consumer_type=consumer_type)

@@ -95,6 +95,19 @@ def of_release(consumer_uuid: str) -> Scope:
     return Scope(consumers=[consumer_uuid], locks=[Ref(Kind.CONSUMER, consumer_uuid)])
 
 
+def of_documents(refs: Iterable[Ref]) -> Scope:
+    """Return the scope of documents that are put as they are."""
+    ids: dict[Kind, list[str]] = {}
+    for ref in refs:
+        ids.setdefault(ref.kind, []).append(ref.id)
+    providers, consumers = ids.get(Kind.PROVIDER, []), ids.get(Kind.CONSUMER, [])
+    return Scope(
+        providers=providers,
+        consumers=consumers,
+        locks=[*(Ref(Kind.GENERATION, uuid) for uuid in providers), *(Ref(Kind.CONSUMER, uuid) for uuid in consumers)],
+    )
+
+
 def of_names(*, traits: Iterable[str], classes: Iterable[str]) -> Scope:
     """Return the scope of nothing but names."""
     return Scope(traits=_custom(traits), classes=_custom(classes))

@@ -220,6 +220,17 @@ class StoredTopology:
                 yield _Part(aggregates=tuple(sorted({*wanted, *served})))
 
 
+def warm_up(work: Work) -> None:
+    """Have the database plan the ways to the trees."""
+    topology = StoredTopology(work)
+    topology.node("")
+    topology.sharing_nodes()
+    part = _Part("", 1, ("",), ("",)).row()
+    work.run(_COUNT, parts=[{"number": 0, **part}])
+    for statement in (_BY_ROOM, _BY_TRAIT, _BY_AGGREGATE, _BY_ANY, _BY_TREE, _FROM_ALL):
+        work.run(statement, lead={**part, "trees": [""]}, parts=[part], required=[""], forbidden=[""], most=0)
+
+
 def _aggregates(nodes: Iterable[SearchNode]) -> tuple[str, ...]:
     return tuple(sorted(set(chain.from_iterable(node.aggregates for node in nodes))))
 

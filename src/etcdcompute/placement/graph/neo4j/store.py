@@ -20,7 +20,7 @@ from etcdcompute.placement.graph.documents import ImportDocument
 from etcdcompute.placement.graph.export import Snapshot
 from etcdcompute.placement.graph.feed import Feed
 from etcdcompute.placement.graph.memory import Graph
-from etcdcompute.placement.graph.neo4j import importing, questions, scope
+from etcdcompute.placement.graph.neo4j import deciding, importing, loading, questions, scope, searching, writing
 from etcdcompute.placement.graph.neo4j.address import Address
 from etcdcompute.placement.graph.neo4j.asking import Asker
 from etcdcompute.placement.graph.neo4j.connection import CommitLost, Connection, Work
@@ -60,6 +60,12 @@ _PREPARE_S: Final = 60.0
 _HEALTH_S: Final = 2.0
 _RETRY_PREPARING_S: Final = 1.0
 _FOUND: Final = "MATCH (c:PlacementChange {id: $id}) RETURN c.revision AS revision"
+
+
+def _warm_up(work: Work) -> None:
+    """Have the database plan all statements, so that the first requests need not wait for it."""
+    for module in (loading, searching, questions, deciding, writing):
+        module.warm_up(work)
 
 
 class Neo4jStore:
@@ -138,6 +144,7 @@ class Neo4jStore:
         try:
             if not self._prepared:
                 prepare(self._connection, deadline)
+                self._connection.rehearse(_warm_up, Deadline.after(_PREPARE_S))
                 self._prepared = True
         finally:
             self._preparing.release()
@@ -205,6 +212,15 @@ class Neo4jStore:
             except (Unavailable, OutcomeUnknown):
                 self._stop.wait(min(_RETRY_PREPARING_S / 10, deadline.remaining_s))
         raise lost
+
+    def restore(self, wanted: Change) -> None:
+        """Put and remove documents as they are, generations and times included, all or nothing."""
+
+        def decision(_: Graph, change: Change) -> None:
+            change.puts.update(wanted.puts)
+            change.removals.update(wanted.removals)
+
+        self._change(scope.of_documents([*wanted.puts, *wanted.removals]), decision)
 
     # Reads
 
@@ -356,9 +372,9 @@ class Neo4jStore:
         self._import(Change(), lambda work, change: importing.begin(work, change, marker, revision))
         self._stop.wait(importing.SETTLE_S)
 
-    def restore(self, change: Change, run: str) -> None:
+    def import_documents(self, change: Change, run: str) -> None:
         """Carry out a change of an import."""
-        self._import(change, lambda work, change: importing.restore(work, change, run))
+        self._import(change, lambda work, change: importing.put_documents(work, change, run))
 
     def finish_import(self, run: str) -> None:
         """Take the marker down."""

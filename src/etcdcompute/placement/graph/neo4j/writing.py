@@ -263,6 +263,14 @@ def write(work: Work, loaded: Loaded, change: Change) -> int:
     return revision
 
 
+def warm_up(work: Work) -> None:
+    """Have the database plan all statements; the transaction is not to be committed."""
+    work.run(_BEGIN, id="", documents="", traits=[""], classes=[""])
+    for _, statement in _STATEMENTS:
+        work.run(statement, rows=[])
+    work.run(_DROP_CHANGES, revision=-1)
+
+
 def read_documents(text: str) -> dict[Ref, Any]:
     """Return the documents of a change, None for what was removed; the reverse of what `write` keeps of it."""
     found: dict[Ref, Any] = {}

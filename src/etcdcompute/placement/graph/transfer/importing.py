@@ -112,7 +112,7 @@ def abandon_import(store: Restores, tell: Tell) -> Counts | None:
         for unit in batch:
             for ref, _ in unit:
                 change.remove(ref)
-        store.restore(change, run)
+        store.import_documents(change, run)
         failpoint("import.removed")
         progress.add(len(batch))
     store.finish_import(run)
@@ -194,7 +194,7 @@ def _restore(store: Restores, run: str, missing: Sequence[Unit], of: int, tell: 
         for unit in batch:
             for ref, document in unit:
                 change.put(ref, document)
-        store.restore(change, run)
+        store.import_documents(change, run)
         failpoint("import.restored")
         progress.add(len(batch))
 
