@@ -3,11 +3,14 @@
 import click
 
 from etcdcompute.cli.graph_demo import demo
+from etcdcompute.cli.graph_query import query
+from etcdcompute.cli.graph_transfer import export, import_
 
 
 @click.group()
 def graph() -> None:
-    """Look at the placement graph, and try it out."""
+    """Ask placement's graph, carry it from store to store, and try it out."""
 
 
-graph.add_command(demo)
+for command in (query, export, import_, demo):
+    graph.add_command(command)

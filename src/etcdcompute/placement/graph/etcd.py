@@ -51,7 +51,7 @@ class EtcdJournal:
 
     def commit(self, change: Change, deadline: Deadline) -> int:
         """Carry out the change; a lost answer is looked into until the deadline."""
-        compares = [_compare(ref, revision) for ref, revision in change.expected.items()]
+        compares = [_compare(ref, revision) for ref, revision in change.compared().items()]
         operations: list[Operation] = [Remove(key_of(ref)) for ref in sorted(change.removals)]
         operations += [Write(key_of(ref), document.to_json()) for ref, document in change.documents().items()]
         with self._arrivals.expecting(change.id):
