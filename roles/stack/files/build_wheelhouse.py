@@ -29,7 +29,9 @@ except ImportError:  # a bare Python with pip has it inside pip
     from pip._vendor.packaging.requirements import InvalidRequirement, Requirement  # type: ignore[assignment]
     from pip._vendor.packaging.utils import canonicalize_name  # type: ignore[assignment]
 
-FORMAT = 1  # raise it when the archive's layout changes
+FORMAT = 2  # raise it when the archive's layout changes
+# What the project's wheel is installed with, on every host: which store placement keeps its graph in may change.
+EXTRAS = ("neo4j",)
 # Published as source only; pure Python, so that the wheel made here serves every machine.
 SOURCE_ONLY = frozenset({"etcd3"})
 # What wheels of the two supported releases (glibc 2.36 and 2.41) may be tagged with; pip adds older ones itself.
@@ -117,7 +119,7 @@ def find_or_build(source: str, target: Target, cache: Path, constraints: str) ->
 def build(source: str, target: Target, cache: Path, constraints: str, folder: Path, archive: Path) -> str:
     """Build the project's wheel, gather its dependencies, pack both; return the release's name."""
     wheel = build_project(source, folder, target)
-    requirements = sorted(requirements_of(wheel, target))
+    requirements = sorted(requirements_of(wheel, target, EXTRAS))
     dependencies = gather_dependencies(requirements, target, cache, constraints, folder)
     partial = folder / archive.name
     pack([wheel, *sorted(dependencies.glob("*.whl"))], partial)
@@ -177,18 +179,19 @@ def needed_by(wheels: Iterable[Path], target: Target) -> set[str]:
     return {text for wheel in wheels for text in requirements_of(wheel, target)}
 
 
-def requirements_of(wheel: Path, target: Target) -> set[str]:
-    """Return what a wheel requires on the target, without markers; extras are left out."""
+def requirements_of(wheel: Path, target: Target, extras: Iterable[str] = ()) -> set[str]:
+    """Return what a wheel requires on the target with these extras and no others, without markers."""
     with zipfile.ZipFile(wheel) as content:
         name = next(entry for entry in content.namelist() if entry.endswith(".dist-info/METADATA"))
         metadata = BytesParser().parsebytes(content.read(name))
+    environments = [target.environment(extra) for extra in ("", *extras)]
     found = set()
     for line in metadata.get_all("Requires-Dist", []):
         try:
             requirement = Requirement(line)
         except InvalidRequirement as error:
             raise BuildError(f"{wheel.name} has a requirement that does not parse: {error}") from error
-        if requirement.marker is None or requirement.marker.evaluate(target.environment()):
+        if requirement.marker is None or any(map(requirement.marker.evaluate, environments)):
             requirement.marker = None
             found.add(str(requirement))
     return found

@@ -1,16 +1,16 @@
-"""`etcdcompute graph`."""
+"""`etcdcompute graph`: the group; each command has a module of its own."""
 
 import click
 
+from etcdcompute.cli.graph_demo import demo
 from etcdcompute.cli.graph_query import query
 from etcdcompute.cli.graph_transfer import export, import_
 
 
 @click.group()
 def graph() -> None:
-    """Ask placement's graph, and carry it from store to store."""
+    """Ask placement's graph, carry it from store to store, and try it out."""
 
 
-graph.add_command(query)
-graph.add_command(export)
-graph.add_command(import_)
+for command in (query, export, import_, demo):
+    graph.add_command(command)

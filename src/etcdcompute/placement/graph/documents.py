@@ -50,6 +50,7 @@ HEAD = Ref(Kind.HEAD, "")
 IMPORT = Ref(Kind.IMPORT, "")
 _SINGLE = frozenset({Kind.HEAD, Kind.IMPORT})
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
+_PLACES = {kind: f"{keys.PLACEMENT}{kind}/" for kind in Kind}
 
 
 class ProviderDocument(Document, frozen=True, kw_only=True):
@@ -142,7 +143,7 @@ def key_of(ref: Ref) -> str:
         return f"{keys.PLACEMENT}{ref.kind}"
     # Most ids are uuids, and looking is ten times as fast as quoting.
     quoted = ref.id if _PLAIN.fullmatch(ref.id) else quote(ref.id, safe="")
-    return f"{keys.PLACEMENT}{ref.kind}/{quoted}"
+    return _PLACES[ref.kind] + quoted
 
 
 def ref_of(key: str) -> Ref | None:

@@ -76,6 +76,8 @@ class EmbeddedStore:
         self._delivered = -1
         # The last change of this process that was taken in before it was delivered.
         self._ahead = -1
+        # All such changes, by revision: what is delivered of them is no news to the graph.
+        self._taken_in: set[int] = set()
         self._feed = Feed()
         self._still = threading.Lock()
         # Who waits for the graph to get to a revision.
@@ -127,6 +129,7 @@ class EmbeddedStore:
         with self._still:
             self._graph = graph
             self._delivered = revision
+            self._taken_in.clear()
             self._feed.start_over(listed)
             self._tell_behind()
         # Parents and children keep each other: the graph before would stay for long.
@@ -137,7 +140,11 @@ class EmbeddedStore:
         arrived = list(changes)
         with self._still:
             for applied in arrived:
-                self._graph.apply(applied)
+                if applied.revision in self._taken_in:
+                    self._taken_in.remove(applied.revision)
+                    self._graph.head = max(self._graph.head, applied.revision)
+                else:
+                    self._graph.apply(applied)
             self._feed.add(arrived)
             self._delivered = max(self._delivered, revision)
             self._graph.forget_removed(self._delivered)
@@ -219,6 +226,7 @@ class EmbeddedStore:
             # Where the watch was faster, what came behind this change may have come, too: it is no news any more.
             if revision > self._delivered:
                 self._ahead = revision
+                self._taken_in.add(revision)
                 self._graph.apply(Applied(revision, {**change.puts, **dict.fromkeys(change.removals)}))
 
     def _change(self, decision: Callable[[Graph, Change], _T]) -> _T:
