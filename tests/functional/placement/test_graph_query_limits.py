@@ -10,11 +10,14 @@ import pytest
 from neo4j import Driver, GraphDatabase
 
 from etcdcompute.errors import EtcdComputeError, InvalidInput, Stopped, Unavailable
+from etcdcompute.placement.client import PlacementClient
 from etcdcompute.placement.graph.errors import QueryMayOnlyRead, QueryTooLarge, QueryTooLong
 from etcdcompute.placement.graph.neo4j.address import Address
 from etcdcompute.placement.graph.neo4j.asking import Asker
 from etcdcompute.placement.graph.questions import QueryResult
 from tests.functional.neo4j_server import Neo4jServer
+from tests.functional.placement.server import PlacementProcess
+from tests.functional.waiting import eventually
 
 WRITING = [
     "CREATE (n:Intruder) RETURN n",
@@ -308,3 +311,46 @@ def test_a_server_that_is_away_or_frozen(server: Neo4jServer, asker: Asker) -> N
         ask(asker, "RETURN 1")
     server.start()
     assert ask(asker, "RETURN 1").rows == [[1]]
+
+
+def test_over_http(server: Neo4jServer, tmp_path: Path) -> None:
+    """A service in a process of its own: others are served meanwhile, and it ends in time."""
+    with PlacementProcess(server.url, tmp_path / "log") as service:
+        client = PlacementClient([service.url])
+        answer = client.query("MATCH (p:ResourceProvider {name: $name}) RETURN p.uuid", {"name": "host"})
+        assert (answer.columns, answer.rows, answer.truncated) == (("p.uuid",), [["p"]], False)
+        for query in ("CREATE (:Intruder)", "SHOW SETTINGS", "MATCH (n RETURN n"):
+            with pytest.raises(InvalidInput):
+                client.query(query)
+        with pytest.raises(InvalidInput, match=r"ended after 0\.5 s"):
+            client.query("UNWIND range(1, 1000000000000) AS x RETURN sum(x)", timeout_s=0.5)
+        ended: list[EtcdComputeError] = []
+
+        def endless() -> None:
+            asker = PlacementClient([service.url])
+            try:
+                asker.query("UNWIND range(1, 1000000000000) AS x RETURN sum(x)", timeout_s=60)
+            except EtcdComputeError as error:
+                ended.append(error)
+            finally:
+                asker.close()
+
+        threads = [threading.Thread(target=endless) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(2)
+        with pytest.raises(Unavailable, match="4 queries are under way already"):
+            client.query("RETURN 1")
+        client.list_resource_providers()
+        began = time.monotonic()
+        assert service.terminate() == 0
+        assert time.monotonic() - began < 5
+        for thread in threads:
+            thread.join(10)
+        assert len(ended) == 4
+        client.close()
+    eventually(lambda: not running(server), "the end of the queries in the database")
+
+
+def running(server: Neo4jServer) -> list[object]:
+    return list(server.run("SHOW TRANSACTIONS YIELD currentQuery AS q WHERE q STARTS WITH 'UNWIND' RETURN q"))
