@@ -86,7 +86,11 @@ COMMANDS = [
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
     # Files may be read here, as with the settings that Neo4j has by itself: it is not the server that is to stop it.
-    settings = {"dbms.security.allow_csv_import_from_file_urls": "true", "server.directories.import": "/etc"}
+    settings = {
+        "dbms.security.allow_csv_import_from_file_urls": "true",
+        "server.directories.import": "/etc",
+        "db.memory.transaction.max": "64m",
+    }
     with Neo4jServer(tmp_path_factory.mktemp("neo4j"), settings=settings) as running:
         running.run(
             "CREATE (p:ResourceProvider {uuid: 'p', name: 'host'})-[:PROVIDES]->(i:Inventory {total: 4})"
@@ -257,6 +261,11 @@ def test_a_giant_answer_is_given_up(asker: Asker, query: str) -> None:
         ask(asker, query, most_rows=10_000)
     assert resident_mib() - before < 200
     assert ask(asker, "RETURN 1").rows == [[1]]
+
+
+def test_what_needs_more_memory_than_the_database_gives_it(asker: Asker) -> None:
+    with pytest.raises(QueryTooLarge, match="more memory than the database has for it"):
+        ask(asker, "UNWIND range(1, 100000000) AS x WITH collect(x) AS all RETURN size(all)", timeout_s=60)
 
 
 def test_a_giant_that_the_database_does_not_get_done_in_time(asker: Asker) -> None:
