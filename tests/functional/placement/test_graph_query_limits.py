@@ -265,7 +265,7 @@ def test_a_giant_answer_is_given_up(asker: Asker, query: str) -> None:
 
 def test_what_needs_more_memory_than_the_database_gives_it(asker: Asker) -> None:
     with pytest.raises(QueryTooLarge, match="more memory than the database has for it"):
-        ask(asker, "UNWIND range(1, 100000000) AS x WITH collect(x) AS all RETURN size(all)", timeout_s=60)
+        ask(asker, "UNWIND range(1, 100000000) AS x WITH collect(x) AS held RETURN size(held)", timeout_s=60)
 
 
 def test_a_giant_that_the_database_does_not_get_done_in_time(asker: Asker) -> None:
