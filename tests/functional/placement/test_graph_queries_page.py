@@ -14,10 +14,10 @@ import pytest
 
 from etcdcompute.cli.app import run
 from tests.functional.neo4j_server import Neo4jServer
+from tests.functional.placement.conftest import prepare
 from tests.functional.placement.graph_client import GraphClient
 from tests.functional.placement.server import PlacementThread
 from tests.functional.placement.small_cloud import build
-from tests.functional.waiting import eventually
 
 PAGE = Path(__file__).parents[3] / "docs" / "graph-queries.md"
 _QUESTION = re.compile(
@@ -38,12 +38,12 @@ def questions() -> list[Question]:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlacementThread]:
-    with Neo4jServer(tmp_path_factory.mktemp("neo4j")) as server, PlacementThread(server.url) as running:
-        client = GraphClient(running.url)
-        # On a machine with much else to do the schema takes its time.
-        eventually(lambda: client.ask("GET", "/healthcheck").status == 200, "a prepared database", 240)
-        build(client)
+def service(neo4j_of_session: Neo4jServer) -> Iterator[PlacementThread]:
+    neo4j_of_session.wait_healthy()
+    neo4j_of_session.empty()
+    prepare(neo4j_of_session.url)
+    with PlacementThread(neo4j_of_session.url) as running:
+        build(GraphClient(running.url))
         yield running
 
 

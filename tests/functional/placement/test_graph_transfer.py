@@ -19,28 +19,16 @@ from etcdcompute.placement.graph.store import GraphStore
 from etcdcompute.placement.serve import open_store
 from tests.functional.etcd_server import EtcdServer
 from tests.functional.neo4j_server import Neo4jServer
-from tests.functional.placement.conftest import graph_of
+from tests.functional.placement.conftest import graph_of, prepare
 from tests.functional.placement.server import PlacementProcess
-from tests.functional.waiting import eventually
 
 TIMEOUT_S = 120
 
 
-@pytest.fixture(scope="module")
-def neo4j_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
-    with Neo4jServer(tmp_path_factory.mktemp("neo4j")) as server:
-        store = open_store(server.url)
-        store.start()
-        # On a machine with much else to do the schema takes its time.
-        eventually(lambda: set(store.check_health().values()) == {"ok"}, "a prepared database", 240)
-        store.close()
-        yield server
-
-
 @pytest.fixture
-def neo4j(neo4j_of_module: Neo4jServer) -> Neo4jServer:
-    neo4j_of_module.empty()
-    return neo4j_of_module
+def neo4j(neo4j: Neo4jServer) -> Neo4jServer:
+    prepare(neo4j.url)
+    return neo4j
 
 
 @pytest.fixture(scope="module")
