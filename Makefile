@@ -101,7 +101,7 @@ SCALE ?= 1
 TIME_LIMIT ?= 30
 PROFILE ?= no
 bench: $(VENV)/.$(if $(filter no,$(PEER)),,conformance-)installed  ## Placement beside OpenStack's: the same data and requests (PEER=no ROWS=claims SCALE=0.1 PROFILE=yes)
-	@tools/packages bench
+	@tools/packages bench neo4j
 	@$(BIN)/python -m bench --peer $(PEER) --rows "$(ROWS)" --scale $(SCALE) --time-limit $(TIME_LIMIT) --profile $(PROFILE)
 
 bench-instances: $(VENV)/.installed  ## On the running lab: latency of a create, memory of the daemons

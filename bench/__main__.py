@@ -16,11 +16,13 @@ from types import FrameType
 from typing import Any
 
 from bench.deployments import DEPLOYMENTS, Deployment
-from bench.figures import described
+from bench.figures import Figure, described
 from bench.peer import OpenStack
+from bench.posts import Posts
+from bench.posts_rows import PostsRow, Where
 from bench.profiling import find_profiler, profiled
-from bench.report import Results, comparison, machine, nearness, write_json
-from bench.rows import Row, chosen
+from bench.report import Results, comparison, machine, nearness, posts_comparison, write_json
+from bench.rows import Row, chosen, chosen_of_posts
 from bench.sides import Ours, Side
 from bench.stage import Effort, Stage, staged
 from bench.wire import BenchError
@@ -38,6 +40,7 @@ class Run:
     """One run of the bench: what is measured, and what has been."""
 
     rows: Sequence[Row]
+    posts: Sequence[PostsRow]
     effort: Effort
     profiler: str
     output: Path
@@ -65,6 +68,19 @@ class Run:
             for row in rows:
                 if (row.key, side.name) not in self.results.figures:
                     self.results.failures.setdefault((row.key, side.name), str(error))
+
+    def measure_posts(self, folder: Path) -> None:
+        """Measure the rows about the posts."""
+        if self.posts:
+            Posts(self.posts, self.effort.scale, folder, self.profiler, self.output, self.say, self._note_posts).run()
+
+    def _note_posts(self, row: PostsRow, where: Where, found: Figure | str) -> None:
+        if isinstance(found, Figure):
+            self.results.figures[row.key, where] = found
+            self.say(f"{where}: {row.key}: {described(row.unit, found)}")
+        elif (row.key, where) not in self.results.figures and (row.key, where) not in self.results.failures:
+            self.results.failures[row.key, where] = found
+            self.say(f"{where}: {row.key}: FAILED: {found}")
 
     def _measure_row(self, stage: Stage, row: Row) -> None:
         name = stage.side.name
@@ -119,7 +135,7 @@ def _run(arguments: argparse.Namespace) -> bool:
     rows = chosen(arguments.rows)
     effort = Effort(arguments.scale, max(1.0, _SECONDS * arguments.scale), arguments.time_limit)
     profiler = find_profiler() if arguments.profile == "yes" else ""
-    run = Run(rows, effort, profiler, arguments.output, Results(), time.monotonic())
+    run = Run(rows, chosen_of_posts(arguments.rows), effort, profiler, arguments.output, Results(), time.monotonic())
     facts = machine(_PROJECT)
     if facts["load_before"] > _BUSY:
         run.say(f"this machine is busy (load {facts['load_before']:.1f}): the figures will tell little")
@@ -132,18 +148,22 @@ def _run(arguments: argparse.Namespace) -> bool:
         for deployment in DEPLOYMENTS:
             for side in sides:
                 run.measure(side, deployment)
+        run.measure_posts(folder)
     _print(run, facts)
     return bool(run.results.failures)
 
 
 def _print(run: Run, facts: dict[str, Any]) -> None:
     whole = run.effort.scale == 1
-    print(f"\n{comparison(run.rows, run.results, whole=whole)}")
+    if run.rows:
+        print(f"\n{comparison(run.rows, run.results, whole=whole)}")
+    if run.posts:
+        print(f"\n{posts_comparison(run.posts, run.results, whole=whole)}")
     if near := nearness(run.rows, run.results):
         print(f"\n{near}")
     if not whole:
         print(f"\nat a scale of {run.effort.scale:g}: to see that it runs, not how fast")
-    print(f"\nall samples: {write_json(run.output, facts, run.effort, run.rows, run.results)}")
+    print(f"\nall samples: {write_json(run.output, facts, run.effort, [*run.rows, *run.posts], run.results)}")
 
 
 def _end(number: int, frame: FrameType | None) -> None:

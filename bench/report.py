@@ -13,6 +13,7 @@ from typing import Any
 from tabulate import tabulate
 
 from bench.figures import Figure, described, meets, ratio, written
+from bench.posts_rows import PostsRow, Where, judge
 from bench.rows import Row
 from bench.stage import Effort
 
@@ -26,7 +27,7 @@ class Results:
     figures: dict[tuple[str, str], Figure] = field(default_factory=dict)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def text(self, row: Row, side: str) -> str:
+    def text(self, row: Row | PostsRow, side: str) -> str:
         """Return what the table says of a row on one side."""
         if (row.key, side) in self.failures:
             return "failed"
@@ -71,6 +72,21 @@ def nearness(rows: Sequence[Row], results: Results) -> str:
     return tabulate(lines, headers=headers, colalign=("left", "right", "left", "right", "right")) if lines else ""
 
 
+def posts_comparison(rows: Sequence[PostsRow], results: Results, *, whole: bool) -> str:
+    """Return the table of the posts' rows: plain Cypher and the service on each store, and below it the floors."""
+    headers = ("work", "plain Cypher", "service, Neo4j", "service, etcd", "service, memory")
+    lines = [(row.work, *(results.text(row, where) for where in Where)) for row in rows]
+    table = tabulate(lines, headers=headers, colalign=("left", *("right",) * 4), disable_numparse=True)
+    if not whole:
+        return table
+    judged = []
+    for row in rows:
+        figures = {where: results.figures[row.key, where] for where in Where if (row.key, where) in results.figures}
+        judged += [(row.work, verdict.floor, "yes" if verdict.met else "NO") for verdict in judge(row, figures)]
+    floors = tabulate(judged, headers=("work", "floor", "met"), disable_numparse=True)
+    return f"{table}\n\n{floors}" if judged else table
+
+
 def machine(project: Path) -> dict[str, Any]:
     """Return where and when and what was measured."""
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=project, capture_output=True, check=False)
@@ -85,7 +101,9 @@ def machine(project: Path) -> dict[str, Any]:
     }
 
 
-def write_json(folder: Path, facts: Mapping[str, Any], effort: Effort, rows: Sequence[Row], results: Results) -> Path:
+def write_json(
+    folder: Path, facts: Mapping[str, Any], effort: Effort, rows: Sequence[Row | PostsRow], results: Results
+) -> Path:
     """Write all figures with their samples to a new file in the folder, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
@@ -94,9 +112,9 @@ def write_json(folder: Path, facts: Mapping[str, Any], effort: Effort, rows: Seq
     return path
 
 
-def _row(row: Row, results: Results) -> dict[str, Any]:
+def _row(row: Row | PostsRow, results: Results) -> dict[str, Any]:
     document: dict[str, Any] = {"key": row.key, "work": row.work, "unit": str(row.unit), "floor": row.floor}
-    for side in ("openstack", "ours"):
+    for side in ("openstack", "ours", *Where):
         failure = results.failures.get((row.key, side))
         figure = results.figures.get((row.key, side))
         if failure:

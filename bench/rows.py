@@ -1,12 +1,14 @@
 """The rows of the comparison: what each measures, on which deployment, and the floor that is set for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
-from bench import measures
+from bench import measures, posts_rows
 from bench.deployments import FLAT_5000, FLAT_20000, NUMA_5000, WIDE_10, Deployment
 from bench.figures import Figure, Unit
+from bench.posts_rows import PostsRow
 from bench.requests import LIMIT
 from bench.stage import Stage
 from bench.wire import BenchError
@@ -122,10 +124,23 @@ ROWS = (
 )
 
 
+R = TypeVar("R", Row, PostsRow)
+
+
 def chosen(words: str) -> tuple[Row, ...]:
     """Return the rows whose key begins with one of the words (separated by commas or blanks); all for none."""
+    return _chosen(ROWS, words)
+
+
+def chosen_of_posts(words: str) -> tuple[PostsRow, ...]:
+    """Return those of the rows about the posts."""
+    return _chosen(posts_rows.ROWS, words)
+
+
+def _chosen(rows: Sequence[R], words: str) -> tuple[R, ...]:
     beginnings = tuple(words.replace(",", " ").split())
+    known = [*(row.key for row in ROWS), *(row.key for row in posts_rows.ROWS)]
     for each in beginnings:
-        if not any(row.key.startswith(each) for row in ROWS):
-            raise BenchError(f"there is no row {each!r}; there are {', '.join(row.key for row in ROWS)}")
-    return tuple(row for row in ROWS if not beginnings or row.key.startswith(beginnings))
+        if not any(key.startswith(each) for key in known):
+            raise BenchError(f"there is no row {each!r}; there are {', '.join(known)}")
+    return tuple(row for row in rows if not beginnings or row.key.startswith(beginnings))

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -56,10 +56,9 @@ class Ours:
         """Start an etcd on an empty directory, and a service over it."""
         self._started += 1
         folder = self._folder / f"ours{self._started}"
-        client_port, peer_port, port = free_ports(3)
+        client_port, peer_port = free_ports(2)
         endpoint = f"http://127.0.0.1:{client_port}"
         peer = f"http://127.0.0.1:{peer_port}"
-        address = Address("127.0.0.1", port)
         etcd_command = [
             "etcd",
             "--name=bench",
@@ -74,17 +73,26 @@ class Ours:
         ]
         with Server("etcd", etcd_command, folder, environment=environment_without("ETCD_")) as etcd:
             etcd.await_ready(lambda: answers(Address("127.0.0.1", client_port), "/health"))
-            settings = folder / "etcdcompute.yaml"
-            settings.write_text(f"log: {{level: warning}}\nplacement: {{token: {TOKEN}}}\n")
-            command = [_PROGRAM, f"--config={settings}", "placement", "serve"]
-            command += [f"--graph=etcd://127.0.0.1:{client_port}", f"--listen=127.0.0.1:{port}"]
-            with Server("placement", command, folder, environment=environment_without("ETCDCOMPUTE_")) as server:
-                server.await_ready(lambda: answers(address, "/healthcheck"))
-                yield Service(server, address, endpoint)
+            with serving(folder, f"etcd://127.0.0.1:{client_port}") as service:
+                yield replace(service, etcd=endpoint)
 
     def memory_mb(self, service: Service) -> float:
         """Return the memory of the process, and of all others that it may have started."""
         return sum(service.server.resident_mb())
+
+
+@contextmanager
+def serving(folder: Path, graph: str) -> Iterator[Service]:
+    """Start our service over a graph that is there, or in memory."""
+    (port,) = free_ports(1)
+    address = Address("127.0.0.1", port)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "etcdcompute.yaml"
+    settings.write_text(f"log: {{level: warning}}\nplacement: {{token: {TOKEN}}}\n")
+    command = [_PROGRAM, f"--config={settings}", "placement", "serve", f"--graph={graph}", f"--listen=127.0.0.1:{port}"]
+    with Server("placement", command, folder, environment=environment_without("ETCDCOMPUTE_")) as server:
+        server.await_ready(lambda: answers(address, "/healthcheck"))
+        yield Service(server, address)
 
 
 def answers(address: Address, target: str) -> bool:

@@ -24,6 +24,7 @@ _NOUNS: Mapping[str, tuple[str, str]] = {
     "instance": ("etcdcompute.cli.instance:instance", "Create, show, change and delete instances."),
     "host": ("etcdcompute.cli.host:host", "Show compute hosts, and keep new instances off them."),
     "placement": ("etcdcompute.cli.placement:placement", "Run the placement service."),
+    "graph": ("etcdcompute.cli.graph:graph", "Ask placement's graph, carry it from store to store, and try it out."),
     "scheduler": ("etcdcompute.cli.scheduler:scheduler", "Run the scheduler."),
     "agent": ("etcdcompute.cli.agent:agent", "Run the agent of this compute host."),
     "config": ("etcdcompute.cli.configuration:config", "Check configuration files."),

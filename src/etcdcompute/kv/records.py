@@ -1,12 +1,17 @@
-"""The values that go in and out of the store: no I/O, no etcd types."""
+"""The values that go in and out of the store: no I/O, no etcd types.
+
+Of those that come by the hundred in a transaction or a watch, msgspec makes one in a fraction of the time that a frozen
+dataclass takes.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Item:
+
+class Item(msgspec.Struct, frozen=True, gc=False):
     """One key as it stood at one revision. `lease` is 0 where the key has none."""
 
     key: str
@@ -33,8 +38,7 @@ class Comparison(StrEnum):
     UNCHANGED = "unchanged"
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(msgspec.Struct, frozen=True, gc=False):
     """One guard of a transaction: build it with `absent`, `present` or `unchanged`."""
 
     key: str
@@ -57,8 +61,7 @@ class Compare:
         return cls(item.key, Comparison.UNCHANGED, item.mod_revision)
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True, gc=False):
     """Put `value` at `key`; with a lease, the key goes when the lease does."""
 
     key: str
@@ -66,8 +69,7 @@ class Write:
     lease: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(msgspec.Struct, frozen=True, gc=False):
     """Delete `key`; no error where it is absent."""
 
     key: str
@@ -106,16 +108,14 @@ class Snapshot:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class PutEvent:
+class PutEvent(msgspec.Struct, frozen=True, gc=False):
     """A key was written."""
 
     revision: int
     item: Item
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteEvent:
+class DeleteEvent(msgspec.Struct, frozen=True, gc=False):
     """A key was deleted or expired."""
 
     revision: int

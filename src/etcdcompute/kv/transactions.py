@@ -20,10 +20,13 @@ from etcdcompute.kv.records import (
 
 def transaction(compares: Iterable[Compare], operations: Iterable[Operation]) -> Any:
     """Return the TxnRequest; InvalidInput where etcd would refuse it anyway."""
-    return rpc.pb.TxnRequest(
-        compare=[_compare(compare) for compare in compares],
-        success=[_operation(operation) for operation in operations],
-    )
+    request = rpc.pb.TxnRequest()
+    # Messages are filled in where they are: one made apart and copied in costs four times as much.
+    for compare in compares:
+        _fill_compare(request.compare.add(), compare)
+    for operation in operations:
+        _fill_operation(request.success.add(), operation)
+    return request
 
 
 def outcome(response: Any) -> Committed | Rejected:
@@ -34,14 +37,7 @@ def outcome(response: Any) -> Committed | Rejected:
 
 def item(kv: Any) -> Item:
     """Return etcd's KeyValue as an Item."""
-    return Item(
-        key=rpc.decode_key(kv.key),
-        value=bytes(kv.value),
-        create_revision=kv.create_revision,
-        mod_revision=kv.mod_revision,
-        version=kv.version,
-        lease=kv.lease,
-    )
+    return Item(rpc.decode_key(kv.key), kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease)
 
 
 def key_bytes(key: str) -> bytes:
@@ -57,8 +53,8 @@ def prefix_range(prefix: str) -> tuple[bytes, bytes]:
     return start or b"\0", rpc.range_end(start)
 
 
-def _compare(compare: Compare) -> Any:
-    message = rpc.pb.Compare(key=key_bytes(compare.key))
+def _fill_compare(message: Any, compare: Compare) -> None:
+    message.key = key_bytes(compare.key)
     match compare.comparison:
         case Comparison.ABSENT:
             message.target = rpc.pb.Compare.CREATE
@@ -74,22 +70,20 @@ def _compare(compare: Compare) -> Any:
             message.mod_revision = compare.mod_revision
         case _:
             assert_never(compare.comparison)
-    return message
 
 
-def _operation(operation: Operation) -> Any:
+def _fill_operation(message: Any, operation: Operation) -> None:
     match operation:
         case Write():
-            put = rpc.pb.PutRequest(key=key_bytes(operation.key), value=operation.value, lease=operation.lease)
-            return rpc.pb.RequestOp(request_put=put)
+            put = message.request_put
+            put.key = key_bytes(operation.key)
+            put.value = operation.value
+            put.lease = operation.lease
         case Remove():
-            delete = rpc.pb.DeleteRangeRequest(key=key_bytes(operation.key))
-            return rpc.pb.RequestOp(request_delete_range=delete)
+            message.request_delete_range.key = key_bytes(operation.key)
         case RemovePrefix():
             if not operation.prefix:
                 raise InvalidInput("etcd: removing the empty prefix would empty the whole store")
-            start, end = prefix_range(operation.prefix)
-            delete = rpc.pb.DeleteRangeRequest(key=start, range_end=end)
-            return rpc.pb.RequestOp(request_delete_range=delete)
+            message.request_delete_range.key, message.request_delete_range.range_end = prefix_range(operation.prefix)
         case _:
             assert_never(operation)

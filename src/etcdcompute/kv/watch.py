@@ -315,10 +315,11 @@ class Watch(Iterator[WatchEvent]):
 
 
 def _event(event: Any) -> PutEvent | DeleteEvent:
-    revision = int(event.kv.mod_revision)
+    kv = event.kv
     if event.type == rpc.EVENT_DELETE:
-        return DeleteEvent(revision, rpc.decode_key(event.kv.key))
-    return PutEvent(revision, item(event.kv))
+        return DeleteEvent(kv.mod_revision, rpc.decode_key(kv.key))
+    read = item(kv)
+    return PutEvent(read.mod_revision, read)
 
 
 def _orders_requested_progress(version: tuple[int, ...]) -> bool:

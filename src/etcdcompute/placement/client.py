@@ -41,6 +41,8 @@ from etcdcompute.errors import (
 _LOG = logging.getLogger(__name__)
 _MICROVERSION = "placement 1.39"
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# The service tells the end of a query in time somewhat later.
+_QUERY_GRACE_S = 10.0
 # Reads, and writes whose repetition ends in the same state: sent again elsewhere when an answer was lost.
 _REPEATABLE = frozenset({"GET", "DELETE"})
 
@@ -177,6 +179,16 @@ class AllocationCandidates:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """What a query found; `truncated` says that there is more."""
+
+    columns: tuple[str, ...]
+    rows: list[list[Any]]
+    truncated: bool
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
     body: Any
@@ -193,13 +205,16 @@ class PlacementClient:
         self._headers = {"openstack-api-version": _MICROVERSION, "accept": "application/json"}
         if token:
             self._headers["x-auth-token"] = token
-        self._pool = urllib3.PoolManager(
-            maxsize=8, retries=False, timeout=urllib3.Timeout(connect=min(timeout_s, 3.0), read=timeout_s)
-        )
+        self._connect_s = min(timeout_s, 3.0)
+        self._timeout = self._timeout_of(timeout_s)
+        self._pool = urllib3.PoolManager(maxsize=8, retries=False)
 
     def close(self) -> None:
         """Close all connections."""
         self._pool.clear()
+
+    def _timeout_of(self, patience_s: float) -> urllib3.Timeout:
+        return urllib3.Timeout(connect=self._connect_s, read=patience_s)
 
     # Providers
 
@@ -378,16 +393,33 @@ class PlacementClient:
         except NotFound:
             return
 
+    # Beyond OpenStack's
+
+    def query(
+        self, statement: str, parameters: Mapping[str, Any] | None = None, *, timeout_s: float = 10.0, limit: int = 1000
+    ) -> Rows:
+        """Return the first rows of what a query in Cypher finds, which may only read; InvalidInput says what is wrong.
+
+        The store must be Neo4j, which ends the query after `timeout_s`.
+        """
+        document = {"query": statement, "parameters": dict(parameters or {}), "timeout_s": timeout_s, "limit": limit}
+        try:
+            body = self._send("POST", "/graph/query", document, patience_s=timeout_s + _QUERY_GRACE_S).body
+        except OutcomeUnknown as error:
+            # Nothing can have been changed.
+            raise Unavailable(str(error)) from error
+        return Rows(tuple(body["columns"]), body["rows"], body["truncated"], body["took_ms"])
+
     # HTTP
 
-    def _send(self, method: str, path: str, document: object = None) -> _Answer:
+    def _send(self, method: str, path: str, document: object = None, *, patience_s: float | None = None) -> _Answer:
         """Send a request to the first server that answers; 2xx is returned, all else raised."""
         problem: EtcdComputeError = Unavailable("placement: no server was asked")
         start = self._preferred
         for step in range(len(self._urls)):
             index = (start + step) % len(self._urls)
             try:
-                answer = self._send_to(self._urls[index], method, path, document)
+                answer = self._send_to(self._urls[index], method, path, document, patience_s)
             except Unavailable as error:
                 problem = error
                 continue
@@ -400,7 +432,7 @@ class PlacementClient:
             return answer
         raise problem
 
-    def _send_to(self, url: str, method: str, path: str, document: object) -> _Answer:
+    def _send_to(self, url: str, method: str, path: str, document: object, patience_s: float | None) -> _Answer:
         headers = dict(self._headers)
         body = None
         if document is not None:
@@ -408,7 +440,14 @@ class PlacementClient:
             headers["content-type"] = "application/json"
         headers["x-openstack-request-id"] = f"req-{uuid_module.uuid4()}"
         try:
-            response = self._pool.request(method, url + path, body=body, headers=headers, redirect=False)
+            response = self._pool.request(
+                method,
+                url + path,
+                body=body,
+                headers=headers,
+                redirect=False,
+                timeout=self._timeout if patience_s is None else self._timeout_of(patience_s),
+            )
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
             raise Unavailable(f"placement at {url} cannot be reached: {_reason(error)}") from error
         except urllib3.exceptions.LocationParseError as error:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conformance.fuzz.narrowing import CHILDREN, CONSUMERS, ROOTS
 from tests.functional.etcd_server import EtcdServer
+from tests.functional.neo4j_server import Neo4jServer
 from tests.functional.placement.graph_client import GraphClient
 from tests.functional.placement.server import PlacementProcess
 
@@ -28,6 +29,16 @@ def on_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlacementProce
     with (
         EtcdServer(tmp_path_factory.mktemp("etcd")) as etcd,
         PlacementProcess(f"etcd://127.0.0.1:{etcd.port}", tmp_path_factory.mktemp("etcd") / "log") as service,
+    ):
+        yield service
+
+
+@pytest.fixture(scope="session")
+def on_neo4j(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlacementProcess]:
+    """A service over Neo4j."""
+    with (
+        Neo4jServer(tmp_path_factory.mktemp("neo4j")) as server,
+        PlacementProcess(server.url, tmp_path_factory.mktemp("neo4j") / "log") as service,
     ):
         yield service
 

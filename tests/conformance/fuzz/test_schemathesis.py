@@ -78,9 +78,14 @@ def test_and_on_etcd(case: Case, on_etcd: PlacementProcess) -> None:
     send(case, on_etcd, "what makes sense, on etcd")
 
 
+@narrowed.parametrize()
+def test_and_on_neo4j(case: Case, on_neo4j: PlacementProcess) -> None:
+    send(case, on_neo4j, "what makes sense, on neo4j")
+
+
 @pytest.fixture(autouse=True)
 def deployment(request: pytest.FixtureRequest) -> None:
-    for name in ("on_memory", "on_etcd"):
+    for name in ("on_memory", "on_etcd", "on_neo4j"):
         if name in request.fixturenames:
             deploy(request.getfixturevalue(name).url)
 

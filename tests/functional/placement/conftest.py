@@ -1,4 +1,4 @@
-"""Two services over one etcd, each in a process of its own; and one in a thread over either kind of graph."""
+"""Two services over one etcd, each in a process of its own; and one in a thread over each kind of graph."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -8,6 +8,7 @@ import pytest
 
 from etcdcompute.placement.client import PlacementClient
 from tests.functional.etcd_server import EtcdServer
+from tests.functional.neo4j_server import Neo4jServer
 from tests.functional.placement.server import PlacementProcess, PlacementThread
 
 
@@ -24,10 +25,16 @@ def pair(etcd: EtcdServer, tmp_path: Path) -> Iterator[tuple[PlacementProcess, P
         yield one, two
 
 
-@pytest.fixture(params=["memory", "etcd"])
+@pytest.fixture(params=["memory", "etcd", "neo4j"])
 def service(request: pytest.FixtureRequest) -> Iterator[PlacementThread]:
-    """A service over memory, and one over etcd: nothing may differ."""
-    graph = "memory://" if request.param == "memory" else graph_of(request.getfixturevalue("etcd"))
+    """A service over each kind of graph: nothing may differ."""
+    if request.param == "memory":
+        graph = "memory://"
+    elif request.param == "etcd":
+        graph = graph_of(request.getfixturevalue("etcd"))
+    else:
+        server: Neo4jServer = request.getfixturevalue("neo4j")
+        graph = server.url
     with PlacementThread(graph) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""The API over real HTTP, on a graph in memory and on one in etcd: nothing may differ."""
+"""The API over real HTTP, on a graph in memory, in etcd and in Neo4j: nothing may differ."""
 
 import json
 import socket

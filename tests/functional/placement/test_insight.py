@@ -1,4 +1,4 @@
-"""Why a request has no candidate, and how many more fit: over HTTP, on a graph in memory and on one in etcd."""
+"""Why a request has no candidate, and how many more fit: over HTTP, on a graph in memory, in etcd and in Neo4j."""
 
 import uuid
 from typing import Any

@@ -32,6 +32,8 @@ MAY_IMPORT = {
         "placement.graph",
         "placement.suspension",
     },
+    # Examples for people: they ask a store, as the API does.
+    "placement.demo": {"placement.candidates", "placement.graph"},
     "placement": {"kv"},
     "operations": {"kv", "placement.client"},
     "scheduler": {"kv", "placement.client"},

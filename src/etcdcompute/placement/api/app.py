@@ -10,6 +10,7 @@ import json
 import logging
 import random
 import re
+import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -42,6 +43,8 @@ MAX_BODY_S = 300.0
 _WORKERS = 16
 # Long computations do not go faster by running at once, and shall not keep others from a thread.
 _LENGTHY_WORKERS = 2
+# How many may have the store's database compute at once; who comes then is told to come again, and not kept waiting.
+_ELSEWHERE_WORKERS = 4
 
 
 class PlacementApp:
@@ -53,6 +56,8 @@ class PlacementApp:
         self._router = Router(ROUTES)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="placement-api")
         self._lengthy_workers = ThreadPoolExecutor(_LENGTHY_WORKERS, thread_name_prefix="placement-lengthy")
+        self._elsewhere_workers = ThreadPoolExecutor(_ELSEWHERE_WORKERS, thread_name_prefix="placement-elsewhere")
+        self._elsewhere = threading.BoundedSemaphore(_ELSEWHERE_WORKERS)
         self._streams = Streams(store, self._workers)
 
     def stop(self) -> None:
@@ -63,6 +68,7 @@ class PlacementApp:
         """Let the threads end."""
         self._workers.shutdown(wait=False, cancel_futures=True)
         self._lengthy_workers.shutdown(wait=False, cancel_futures=True)
+        self._elsewhere_workers.shutdown(wait=False, cancel_futures=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -121,7 +127,19 @@ class PlacementApp:
         if action.lengthy:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._lengthy_workers, action.handler, self._store, request)
+        if action.elsewhere:
+            if not self._elsewhere.acquire(blocking=False):
+                detail = f"{_ELSEWHERE_WORKERS} queries are under way already; try again in a moment."
+                raise Problem(503, detail, headers={"retry-after": "1"})
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._elsewhere_workers, self._have_computed, action, request)
         return await run_suspendable(self._workers, action.handler, self._store, request)
+
+    def _have_computed(self, action: Action, request: Request) -> Response:
+        try:
+            return action.handler(self._store, request)
+        finally:
+            self._elsewhere.release()
 
 
 def _check_content_headers(http: HttpRequest) -> None:

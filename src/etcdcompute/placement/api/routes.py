@@ -13,6 +13,7 @@ from etcdcompute.placement.api.handlers import (
     graph_export,
     graph_load,
     graph_openapi,
+    graph_query,
     graph_trees,
     inventories,
     reshaper,
@@ -130,5 +131,6 @@ ROUTES: Final[Mapping[str, Methods]] = {
     "/graph/export": {"GET": (Action(graph_export.export, lengthy=True),)},
     "/graph/explain": {"GET": (Action(graph_explain.explain, lengthy=True),)},
     "/graph/capacity": {"GET": (Action(graph_capacity.count, gives_json=True, lengthy=True),)},
+    "/graph/query": {"POST": (Action(graph_query.ask, takes_json=True, elsewhere=True),)},
     "/graph/openapi.json": {"GET": _reads(graph_openapi.publishing(lambda: build(ROUTES, OPEN_PATHS)))},
 }

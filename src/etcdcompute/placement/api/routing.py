@@ -16,6 +16,8 @@ class Action:
     """What a method does in the versions `since` to `until`; in others the answer is `otherwise`.
 
     `rule` is the policy's name for it. A handler that may compute for long is `lengthy`: it gets a thread of its own.
+    One that has the store's database compute for long, and waits, is `elsewhere`: it gets a thread too, and those who
+    compute here do not wait for it.
     """
 
     handler: Handler
@@ -26,6 +28,7 @@ class Action:
     otherwise: int = 404
     rule: str = ""
     lengthy: bool = False
+    elsewhere: bool = False
 
 
 AnyAction = Action | StreamAction

@@ -105,6 +105,16 @@ def _read_provider(body: ProviderBody, parent_uuid: str | None) -> DeclaredProvi
 
 
 def _check_inventory(uuid: str, name: str, inventory: Inventory) -> None:
+    if (
+        1 <= inventory.total <= MAX_INT
+        and 0 <= inventory.reserved <= inventory.total
+        and 1 <= inventory.min_unit <= MAX_INT
+        and 1 <= inventory.max_unit <= MAX_INT
+        and 1 <= inventory.step_size <= MAX_INT
+        and 0 <= inventory.allocation_ratio <= _MAX_RATIO
+    ):
+        return
+    # One in many thousands gets here, and has to be told what is wrong with it; or nothing is.
     wrong = ""
     for field, least in _LEAST.items():
         if not least <= getattr(inventory, field) <= MAX_INT:

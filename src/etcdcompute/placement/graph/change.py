@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from etcdcompute.model.document import Document
-from etcdcompute.placement.graph.documents import HEAD, HeadDocument, Ref
+from etcdcompute.placement.graph.documents import HEAD, IMPORT, HeadDocument, Ref
 
 # A change's id is this process's own number and the change's; a uuid for each would cost more than its decision.
 _PROCESS = uuid.uuid4().hex
@@ -42,6 +42,10 @@ class Change:
         """Remove a document."""
         self.puts.pop(ref, None)
         self.removals.add(ref)
+
+    def compared(self) -> dict[Ref, int]:
+        """Return what must be as it was seen; no import may be under way, unless the change is that import's own."""
+        return {IMPORT: 0, **self.expected}
 
     def clear(self) -> None:
         """Forget everything but the id: it is decided again."""

@@ -11,6 +11,7 @@ Below /etcdcompute/v1/placement/ stand
     classes/<name>        custom resource classes
     head                  written last in every transaction: the graph's own clock, and the mark that a transaction's
                           events are complete
+    import                there while an import is under way: nobody else writes, and nothing is served
 """
 
 import re
@@ -35,6 +36,7 @@ class Kind(StrEnum):
     TRAIT = "traits"
     RESOURCE_CLASS = "classes"
     HEAD = "head"
+    IMPORT = "import"
 
 
 class Ref(NamedTuple):
@@ -45,7 +47,10 @@ class Ref(NamedTuple):
 
 
 HEAD = Ref(Kind.HEAD, "")
+IMPORT = Ref(Kind.IMPORT, "")
+_SINGLE = frozenset({Kind.HEAD, Kind.IMPORT})
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
+_PLACES = {kind: f"{keys.PLACEMENT}{kind}/" for kind in Kind}
 
 
 class ProviderDocument(Document, frozen=True, kw_only=True):
@@ -109,6 +114,17 @@ class HeadDocument(Document, frozen=True, kw_only=True):
     change: str
 
 
+class ImportDocument(Document, frozen=True, kw_only=True):
+    """An import under way: which run of which file; the last run to have begun is the one that may go on."""
+
+    kind = "import"
+
+    run: str
+    checksum: str
+    revision: int
+    begun_at: float = 0.0
+
+
 TYPES: dict[Kind, type[Document]] = {
     Kind.PROVIDER: ProviderDocument,
     Kind.GENERATION: GenerationDocument,
@@ -117,23 +133,24 @@ TYPES: dict[Kind, type[Document]] = {
     Kind.TRAIT: NamedDocument,
     Kind.RESOURCE_CLASS: NamedDocument,
     Kind.HEAD: HeadDocument,
+    Kind.IMPORT: ImportDocument,
 }
 
 
 def key_of(ref: Ref) -> str:
     """Return the key of a document; names are quoted, so that any character may stand in one."""
-    if ref.kind is Kind.HEAD:
-        return f"{keys.PLACEMENT}{Kind.HEAD}"
+    if ref.kind in _SINGLE:
+        return f"{keys.PLACEMENT}{ref.kind}"
     # Most ids are uuids, and looking is ten times as fast as quoting.
     quoted = ref.id if _PLAIN.fullmatch(ref.id) else quote(ref.id, safe="")
-    return f"{keys.PLACEMENT}{ref.kind}/{quoted}"
+    return _PLACES[ref.kind] + quoted
 
 
 def ref_of(key: str) -> Ref | None:
     """Return what a key below the prefix is about, None for a key that is not the graph's."""
     kind, slash, quoted = key.removeprefix(keys.PLACEMENT).partition("/")
-    if kind == Kind.HEAD:
-        return None if slash else HEAD
+    if kind in _SINGLE:
+        return None if slash else Ref(Kind(kind), "")
     try:
         # The standard routes let a provider be renamed to nothing.
         return Ref(Kind(kind), unquote(quoted)) if slash and (quoted or kind == Kind.NAME) else None

@@ -11,21 +11,23 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from etcdcompute.deadline import Deadline
-from etcdcompute.errors import EtcdComputeError, OutcomeUnknown, Unavailable
+from etcdcompute.errors import Conflict, EtcdComputeError, OutcomeUnknown, Unavailable
 from etcdcompute.model.document import Document
 from etcdcompute.placement.candidates.request import CandidateRequest, Candidates
 from etcdcompute.placement.candidates.search import find_candidates
 from etcdcompute.placement.graph import decide, decide_claims, decide_names, decide_reshape, decide_trees, queries
 from etcdcompute.placement.graph.change import Applied, Change
-from etcdcompute.placement.graph.documents import Ref
+from etcdcompute.placement.graph.documents import IMPORT, ImportDocument, Ref
+from etcdcompute.placement.graph.errors import NoQueryLanguage
 from etcdcompute.placement.graph.export import Snapshot, take_snapshot
 from etcdcompute.placement.graph.feed import Feed
 from etcdcompute.placement.graph.freshness import SharedQuestion
-from etcdcompute.placement.graph.journal import Journal
+from etcdcompute.placement.graph.journal import Journal, Stale
 from etcdcompute.placement.graph.memory import Graph
+from etcdcompute.placement.graph.questions import QueryResult
 from etcdcompute.placement.graph.records import (
     Claim,
     Consumer,
@@ -35,6 +37,14 @@ from etcdcompute.placement.graph.records import (
     NewInventories,
     Provider,
     ProviderFilter,
+)
+from etcdcompute.placement.graph.restoring import (
+    ANOTHER_IMPORT,
+    CHANGED_MEANWHILE,
+    Holdings,
+    beginning,
+    belonging,
+    refuse_while_importing,
 )
 from etcdcompute.placement.graph.still import StillGraph
 from etcdcompute.placement.graph.trees import Tree, TreeOutcome
@@ -52,6 +62,8 @@ _TIMEOUT_S = 4.0
 # How long a call waits for a store that did not answer the last one.
 _IMPATIENT_S = 1.0
 _HEALTH_S = 2.0
+# An import has the store alone, and nobody who waits; to read a large graph for the first time takes a while.
+_IMPORT_S = 30.0
 
 
 class EmbeddedStore:
@@ -64,6 +76,8 @@ class EmbeddedStore:
         self._delivered = -1
         # The last change of this process that was taken in before it was delivered.
         self._ahead = -1
+        # All such changes, by revision: what is delivered of them is no news to the graph.
+        self._taken_in: set[int] = set()
         self._feed = Feed()
         self._still = threading.Lock()
         # Who waits for the graph to get to a revision.
@@ -99,6 +113,7 @@ class EmbeddedStore:
             return health
         try:
             self._wait_for(head, deadline)
+            refuse_while_importing(self._graph)
         except EtcdComputeError as error:
             health["graph"] = str(error)
         else:
@@ -114,6 +129,7 @@ class EmbeddedStore:
         with self._still:
             self._graph = graph
             self._delivered = revision
+            self._taken_in.clear()
             self._feed.start_over(listed)
             self._tell_behind()
         # Parents and children keep each other: the graph before would stay for long.
@@ -124,7 +140,11 @@ class EmbeddedStore:
         arrived = list(changes)
         with self._still:
             for applied in arrived:
-                self._graph.apply(applied)
+                if applied.revision in self._taken_in:
+                    self._taken_in.remove(applied.revision)
+                    self._graph.head = max(self._graph.head, applied.revision)
+                else:
+                    self._graph.apply(applied)
             self._feed.add(arrived)
             self._delivered = max(self._delivered, revision)
             self._graph.forget_removed(self._delivered)
@@ -190,8 +210,9 @@ class EmbeddedStore:
             yield self._graph
 
     def refresh(self, deadline: Deadline) -> None:
-        """Wait until the local graph has all that was written before this call."""
+        """Wait until the local graph has all that was written before this call; Unavailable during an import."""
         self._wait_for(self._ask_head(deadline), deadline)
+        refuse_while_importing(self._graph)
 
     def commit(self, change: Change, deadline: Deadline) -> None:
         """Carry out a change and take it in."""
@@ -205,6 +226,7 @@ class EmbeddedStore:
             # Where the watch was faster, what came behind this change may have come, too: it is no news any more.
             if revision > self._delivered:
                 self._ahead = revision
+                self._taken_in.add(revision)
                 self._graph.apply(Applied(revision, {**change.puts, **dict.fromkeys(change.removals)}))
 
     def _change(self, decision: Callable[[Graph, Change], _T]) -> _T:
@@ -303,17 +325,74 @@ class EmbeddedStore:
         """Return the whole graph as it stands at one revision."""
         deadline = self._deadline()
         self.refresh(deadline)
+        return self._take(deadline).snapshot
+
+    def _take(self, deadline: Deadline) -> Holdings:
+        """Return all there is, once all that this process wrote itself has been delivered."""
         while True:
             with self._still:
                 ahead = self._ahead
                 if ahead <= self._delivered:
-                    return take_snapshot(self._graph)
+                    importing = self._graph.importing
+                    return Holdings(take_snapshot(self._graph), importing[0] if importing else None)
             self._wait_for(ahead, deadline)
 
     def follow_changes(self) -> Feed:
         """Return the feed of changes, with all in it that was written before."""
         self.refresh(self._deadline())
         return self._feed
+
+    def query(
+        self,
+        statement: str,  # noqa: ARG002
+        parameters: Mapping[str, Any],  # noqa: ARG002
+        *,
+        timeout_s: float,  # noqa: ARG002
+        most_rows: int,  # noqa: ARG002
+    ) -> QueryResult:
+        """Refuse: there is no query language here."""
+        raise NoQueryLanguage(
+            "The graph is in memory and etcd, which take no queries in Cypher. Neo4j does: serve from there "
+            "(placement.graph: neo4j://…), or copy the graph there with etcdcompute graph export and graph import."
+        )
+
+    # Imports
+
+    def inspect(self) -> Holdings:
+        """Return all that is there, also during an import."""
+        head = self._ask_head(self._deadline())
+        deadline = Deadline.after(_IMPORT_S)
+        self._wait_for(head, deadline)
+        offload(self._journal.check, deadline)
+        return self._take(deadline)
+
+    def fetch_revision(self) -> int:
+        """Return the revision of the last change."""
+        return self._ask_head(self._deadline())
+
+    def begin_import(self, marker: ImportDocument, revision: int) -> None:
+        """Put up the marker of an import."""
+        with self._still:
+            change = beginning(self._graph, marker, revision)
+        self._import(change, CHANGED_MEANWHILE)
+
+    def import_documents(self, change: Change, run: str) -> None:
+        """Carry out a change of an import."""
+        with self._still:
+            change = belonging(self._graph, change, run)
+        self._import(change, ANOTHER_IMPORT)
+
+    def finish_import(self, run: str) -> None:
+        """Take the marker down."""
+        change = Change()
+        change.remove(IMPORT)
+        self.import_documents(change, run)
+
+    def _import(self, change: Change, stale: str) -> None:
+        try:
+            self.commit(change, Deadline.after(_IMPORT_S))
+        except Stale as error:
+            raise Conflict(stale) from error
 
     # Writes
 

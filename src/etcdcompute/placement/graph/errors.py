@@ -8,7 +8,13 @@ InvalidInput
 ├── BadInventory            reserved beyond total
 ├── BadTree                 a declared tree that says twice, or not well, what it says
 ├── TreeTooLarge            too deep, or too many providers
-└── StandardName            a standard trait or class cannot be changed
+├── StandardName            a standard trait or class cannot be changed
+├── NoQueryLanguage         the store takes no queries of somebody's own
+├── QueryMayOnlyRead        a query wants more than to read the graph
+├── QueryTooLong            … longer than it may
+├── QueryTooLarge           … more than the service, or the database, has memory for
+├── BadArchive              a file that holds no graph, or not the whole of one
+└── BrokenGraph             a graph whose parts do not fit together
 NotFound
 ├── ProviderNotFound · TraitNotFound · ResourceClassNotFound · InventoryNotFound · ConsumerNotFound
 Conflict
@@ -64,6 +70,30 @@ class TreeTooLarge(InvalidInput):
 
 class StandardName(InvalidInput):
     """Standard traits and resource classes are given."""
+
+
+class NoQueryLanguage(InvalidInput):
+    """The store has no language to be asked in."""
+
+
+class QueryMayOnlyRead(InvalidInput):
+    """A query would change something, or see what is not the graph's."""
+
+
+class QueryTooLong(InvalidInput):
+    """A query did not end in its time."""
+
+
+class QueryTooLarge(InvalidInput):
+    """A query, or its answer, takes too much memory."""
+
+
+class BadArchive(InvalidInput):
+    """A file is none of a graph, was cut off, or changed."""
+
+
+class BrokenGraph(InvalidInput):
+    """A graph has claims, trees or names that lead nowhere."""
 
 
 class ProviderNotFound(NotFound):

@@ -45,14 +45,20 @@ class EtcdJournal:
         self._client = client
         self._closed = threading.Event()
         self._arrivals = _Arrivals()
+        # This process's own changes that the watch has not delivered, by revision: a revision is one transaction, so
+        # what the watch will say of it is known, and need not be read.
+        self._own: dict[int, dict[Ref, Document | None]] = {}
 
     def commit(self, change: Change, deadline: Deadline) -> int:
         """Carry out the change; a lost answer is looked into until the deadline."""
-        compares = [_compare(ref, revision) for ref, revision in change.expected.items()]
+        compares = [_compare(ref, revision) for ref, revision in change.compared().items()]
         operations: list[Operation] = [Remove(key_of(ref)) for ref in sorted(change.removals)]
         operations += [Write(key_of(ref), document.to_json()) for ref, document in change.documents().items()]
         with self._arrivals.expecting(change.id):
-            return self._commit(change, compares, operations, deadline)
+            revision = self._commit(change, compares, operations, deadline)
+        # In the order of the operations, which is that of their events.
+        self._own[revision] = {**dict.fromkeys(sorted(change.removals)), **change.documents()}
+        return revision
 
     def _commit(self, change: Change, compares: list[Compare], operations: list[Operation], deadline: Deadline) -> int:
         lost: OutcomeUnknown | None = None
@@ -126,6 +132,7 @@ class EtcdJournal:
             match event:
                 case Snapshot():
                     pending.clear()
+                    self._forget_own(event.revision)
                     sink.reset(self._read_all(event.items), event.revision)
                     self._arrivals.reset(event.revision)
                     _LOG.info(
@@ -134,6 +141,10 @@ class EtcdJournal:
                         len(event.items),
                         event.reason,
                     )
+                case PutEvent() | DeleteEvent() if event.revision in self._own:
+                    pending[event.revision] = self._own[event.revision]
+                    if self._arrivals.unreadable:
+                        self._arrivals.unreadable.discard(event.item.key if isinstance(event, PutEvent) else event.key)
                 case PutEvent():
                     read = self._read(event.item)
                     if read is not None:
@@ -144,9 +155,15 @@ class EtcdJournal:
                     if ref is not None:
                         pending.setdefault(event.revision, {})[ref] = None
                 case Progress():
+                    self._forget_own(event.revision)
                     sink.advance([Applied(*each) for each in pending.items()], event.revision)
                     self._arrivals.advance(pending, event.revision)
                     pending = {}
+
+    def _forget_own(self, revision: int) -> None:
+        # A list: those who commit add to it meanwhile.
+        for each in [known for known in list(self._own) if known <= revision]:
+            del self._own[each]
 
     def _read_all(self, items: tuple[Item, ...]) -> Iterator[tuple[Ref, Document, int]]:
         self._arrivals.unreadable.clear()

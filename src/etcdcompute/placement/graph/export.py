@@ -55,13 +55,13 @@ class Export(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The graph as it stood at a revision: providers with their generations, consumers, custom names."""
+    """The graph as it stood at a revision: providers with generations, consumers, custom names with their times."""
 
     revision: int
     providers: list[tuple[ProviderDocument, int]]
     consumers: list[ConsumerDocument]
-    traits: list[str]
-    resource_classes: list[str]
+    traits: Mapping[str, float]
+    resource_classes: Mapping[str, float]
 
 
 def take_snapshot(graph: Graph) -> Snapshot:
@@ -70,8 +70,8 @@ def take_snapshot(graph: Graph) -> Snapshot:
         graph.head,
         [(node.document, node.generation) for node in graph.providers.values()],
         [each.document for each in graph.consumers.values()],
-        list(graph.custom_traits),
-        list(graph.custom_classes),
+        {name: created_at for name, (created_at, _) in graph.custom_traits.items()},
+        {name: created_at for name, (created_at, _) in graph.custom_classes.items()},
     )
 
 

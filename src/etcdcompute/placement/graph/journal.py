@@ -61,7 +61,7 @@ class MemoryJournal:
     def commit(self, change: Change, deadline: Deadline) -> int:  # noqa: ARG002 - nothing here can take time
         """Carry out the change, and deliver it at once."""
         with self._lock:
-            for ref, revision in change.expected.items():
+            for ref, revision in change.compared().items():
                 if self._revisions.get(ref, 0) != revision:
                     raise Stale(f"{ref.kind}/{ref.id} has changed")
             self._revision += 1

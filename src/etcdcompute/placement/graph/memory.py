@@ -19,6 +19,7 @@ from etcdcompute.placement.graph.documents import (
     ConsumerDocument,
     GenerationDocument,
     HeadDocument,
+    ImportDocument,
     Kind,
     NamedDocument,
     NameDocument,
@@ -163,6 +164,8 @@ class Graph:
         self.by_project: dict[str, set[str]] = {}
         # The revision of the last change that was delivered in order: a writer's own, applied at once, has no head.
         self.head = 0
+        # The import that is under way, and since which revision.
+        self.importing: tuple[ImportDocument, int] | None = None
         # Claims on providers that are not (yet) there, kept so that the order of documents does not matter.
         self._homeless: dict[str, set[str]] = {}
         self._removed: dict[Ref, int] = {}
@@ -325,6 +328,8 @@ class Graph:
             return max(removed, consumer.revision if consumer else 0)
         if ref.kind is Kind.TRAIT:
             return max(removed, self.custom_traits.get(ref.id, (0.0, 0))[1])
+        if ref.kind is Kind.IMPORT:
+            return max(removed, self.importing[1] if self.importing else 0)
         if ref.kind is Kind.RESOURCE_CLASS:
             return max(removed, self.custom_classes.get(ref.id, (0.0, 0))[1])
         return removed
@@ -350,6 +355,8 @@ class Graph:
                 self.names[ref.id] = document.uuid
             case HeadDocument():
                 self.head = max(self.head, revision)
+            case ImportDocument():
+                self.importing = (document, revision)
             case _:
                 pass
         return None
@@ -376,6 +383,8 @@ class Graph:
             self.custom_traits.pop(ref.id, None)
         elif ref.kind is Kind.RESOURCE_CLASS:
             self.custom_classes.pop(ref.id, None)
+        elif ref.kind is Kind.IMPORT:
+            self.importing = None
 
     def _node_for(self, uuid: str) -> Node:
         node = self.providers.get(uuid)

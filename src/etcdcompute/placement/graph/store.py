@@ -5,12 +5,13 @@ raise Unavailable where the store cannot be reached, and the errors of `errors.p
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from etcdcompute.errors import EtcdComputeError
 from etcdcompute.placement.candidates.request import CandidateRequest, Candidates
 from etcdcompute.placement.graph.export import Snapshot
 from etcdcompute.placement.graph.feed import Feed
+from etcdcompute.placement.graph.questions import QueryResult
 from etcdcompute.placement.graph.records import (
     Claim,
     Consumer,
@@ -21,6 +22,7 @@ from etcdcompute.placement.graph.records import (
     Provider,
     ProviderFilter,
 )
+from etcdcompute.placement.graph.restoring import Restores
 from etcdcompute.placement.graph.trees import Tree, TreeOutcome
 from etcdcompute.placement.insight.capacity import Capacity
 from etcdcompute.placement.insight.explanation import Explanation
@@ -73,6 +75,12 @@ class Reads(Protocol):
 
     def follow_changes(self) -> Feed:
         """Return what has changed lately, and where to hear of what will; all that was written before is in it."""
+
+    def query(self, statement: str, parameters: Mapping[str, Any], *, timeout_s: float, most_rows: int) -> QueryResult:
+        """Return what a query in the store's own language finds, which may only read.
+
+        Raises NoQueryLanguage where the store has none, QueryMayOnlyRead, QueryTooLong, QueryTooLarge, InvalidInput.
+        """
 
 
 class Writes(Protocol):
@@ -139,7 +147,7 @@ class Writes(Protocol):
         """Remove a custom resource class; ResourceClassNotFound, StandardName, ResourceClassInUse."""
 
 
-class GraphStore(Reads, Writes, Protocol):
+class GraphStore(Reads, Writes, Restores, Protocol):
     """The graph, its life cycle included."""
 
     def start(self) -> None:

@@ -260,7 +260,8 @@ class _Round:
         if ticket.alone or self.decided[0].alone:
             return False
         mine = self.change
-        compared = len(mine.expected) + len(change.expected)
+        # One more is that no import is under way.
+        compared = len(mine.expected) + len(change.expected) + 1
         # One more is the head's.
         written = len(mine.puts) + len(mine.removals) + len(change.puts) + len(change.removals) + 1
         if max(compared, written) > most:

@@ -8,7 +8,7 @@ import msgspec
 from etcdcompute.placement.api.exchange import Validator, compile_schema
 from etcdcompute.placement.api.handlers import graph_export, graph_load
 from etcdcompute.placement.api.openapi.parts import JSON, TEXT, Answer, Operation, document
-from etcdcompute.placement.api.schemas import allocation_candidate
+from etcdcompute.placement.api.schemas import allocation_candidate, graph_query
 from etcdcompute.placement.api.schemas.forms import UUID, Schema, record
 from etcdcompute.placement.api.tree_documents import ProviderBody
 from etcdcompute.placement.api.version import LATEST
@@ -48,6 +48,14 @@ _EXPLANATION: Final[Schema] = {
 }
 # Not of the type string: whoever generates clients would have each line quoted.
 _LINES: Final[Schema] = {"description": "One JSON document a line."}
+_ROWS: Final = record(
+    {
+        "columns": _NAMES,
+        "rows": {"type": "array", "items": {"type": "array"}},
+        "truncated": {"type": "boolean"},
+        "took_ms": {"type": "number", "minimum": 0},
+    }
+)
 _QUERY: Final = allocation_candidate.query(LATEST)
 _SINCE: Final[Validator] = compile_schema(record({}, {"since": {"type": "string", "pattern": "^[0-9]{1,19}$"}}))
 
@@ -73,5 +81,8 @@ OWN: Final[Mapping[str, Mapping[str, Operation]]] = {
         "GET": Operation({200: Answer({JSON: _EXPLANATION, "text/plain": TEXT})}, query=_QUERY, refusals=(406,))
     },
     "/graph/capacity": {"GET": Operation({200: document(_type(Capacity))}, query=_QUERY)},
+    "/graph/query": {
+        "POST": Operation({200: Answer({JSON: _ROWS, "text/plain": TEXT})}, body=graph_query.POST, refusals=(406,))
+    },
     "/graph/openapi.json": {"GET": Operation({200: document({"type": "object"})})},
 }

@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 # Who asks after a failure within this time hears of that, unless nobody else is trying.
 _PAUSE_S: Final = 1.0
 # A server that does not answer is noticed by this, by what `server.bolt.connection_keep_alive` says, or by TCP.
-_CONNECT_S: Final = 2.0
+_CONNECT_S: Final = 3.0
 _POOL: Final = 64
 _TRY_AGAIN_S: Final = 0.02
 _LATE_CODES: Final = ("TransactionTimedOut", "LockAcquisitionTimeout", "LockClientStopped", "Terminated")

@@ -100,7 +100,11 @@ def fetch_head(work: Work) -> int:
 
 def take_snapshot(work: Work) -> Snapshot:
     """Return the whole graph; nobody writes until the transaction ends."""
-    revision = lock_head(work)
+    return read_snapshot(work, lock_head(work))
+
+
+def read_snapshot(work: Work, revision: int) -> Snapshot:
+    """Return the whole graph, which the caller keeps at that revision."""
     consumers = read_consumers(work.rows(ALL_CONSUMERS))
     traits, classes = fetch_traits(work).custom, fetch_classes(work)
     rows = work.rows(EVERYTHING)
@@ -109,6 +113,6 @@ def take_snapshot(work: Work) -> Snapshot:
         revision,
         [(node.document, node.generation) for node in loaded.graph.providers.values()],
         list(consumers.values()),
-        list(traits),
-        list(classes),
+        traits,
+        classes,
     )

@@ -16,11 +16,13 @@ from etcdcompute.placement.candidates.request import CandidateRequest, Candidate
 from etcdcompute.placement.candidates.search import find_candidates
 from etcdcompute.placement.graph import decide, decide_claims, decide_names, decide_reshape, decide_trees, queries
 from etcdcompute.placement.graph.change import Change
+from etcdcompute.placement.graph.documents import ImportDocument
 from etcdcompute.placement.graph.export import Snapshot
 from etcdcompute.placement.graph.feed import Feed
 from etcdcompute.placement.graph.memory import Graph
-from etcdcompute.placement.graph.neo4j import deciding, loading, questions, scope, searching, writing
+from etcdcompute.placement.graph.neo4j import deciding, importing, loading, questions, scope, searching, writing
 from etcdcompute.placement.graph.neo4j.address import Address
+from etcdcompute.placement.graph.neo4j.asking import Asker
 from etcdcompute.placement.graph.neo4j.connection import CommitLost, Connection, Work
 from etcdcompute.placement.graph.neo4j.deciding import Decision, carry_out, lock_head
 from etcdcompute.placement.graph.neo4j.following import Follower
@@ -29,6 +31,7 @@ from etcdcompute.placement.graph.neo4j.schema import prepare
 from etcdcompute.placement.graph.neo4j.scope import Scope
 from etcdcompute.placement.graph.neo4j.searching import StoredTopology
 from etcdcompute.placement.graph.neo4j.writing import HeadMissing
+from etcdcompute.placement.graph.questions import QueryResult
 from etcdcompute.placement.graph.records import (
     Claim,
     Consumer,
@@ -39,6 +42,7 @@ from etcdcompute.placement.graph.records import (
     Provider,
     ProviderFilter,
 )
+from etcdcompute.placement.graph.restoring import Holdings, refuse
 from etcdcompute.placement.graph.still import StillGraph
 from etcdcompute.placement.graph.trees import Tree, TreeOutcome
 from etcdcompute.placement.insight.capacity import Capacity, compute_capacity
@@ -79,6 +83,8 @@ class Neo4jStore:
         self._stop = threading.Event()
         self._starter = threading.Thread(target=self._prepare_soon, name="placement-schema", daemon=True)
         self._follower = Follower(self._connection, self._ready)
+        self._asker = Asker(address)
+        self._lookout = importing.Lookout(self._connection)
 
     # Life cycle
 
@@ -89,6 +95,7 @@ class Neo4jStore:
     def close(self) -> None:
         """Let go of the server."""
         self._stop.set()
+        self._asker.close()
         self._follower.close()
         self._connection.close()
         if self._starter.is_alive():
@@ -109,6 +116,7 @@ class Neo4jStore:
             return health
         try:
             self._ready(deadline)
+            self._lookout.check(deadline)
         except EtcdComputeError as error:
             health["graph"] = str(error)
         return health
@@ -148,6 +156,7 @@ class Neo4jStore:
 
     def _read_now(self, question: Callable[[Work], _T], deadline: Deadline) -> _T:
         self._ready(deadline)
+        self._lookout.check(deadline)
         return self._connection.read(question, deadline)
 
     def _look(self, wanted: Scope, question: Callable[[Graph], _T]) -> _T:
@@ -319,20 +328,71 @@ class Neo4jStore:
     def take_snapshot(self) -> Snapshot:
         """Return the whole graph as it stands at one revision; changes wait until it is read."""
 
-        def take(deadline: Deadline) -> Snapshot:
-            self._ready(deadline)
-            return self._connection.write(questions.take_snapshot, deadline)
-
-        return offload(take, Deadline.after(_LENGTHY_S))
+        holdings = self.inspect()
+        refuse(holdings.importing)
+        return holdings.snapshot
 
     def follow_changes(self) -> Feed:
         """Return the feed of changes, with all in it that was written before."""
 
         def follow(deadline: Deadline) -> Feed:
             self._ready(deadline)
+            self._lookout.check(deadline)
             return self._follower.feed(deadline)
 
         return offload(follow, Deadline.after(self._timeout_s))
+
+    def query(self, statement: str, parameters: Mapping[str, Any], *, timeout_s: float, most_rows: int) -> QueryResult:
+        """Return what a query in Cypher finds, which may only read."""
+
+        def ask(deadline: Deadline) -> QueryResult:
+            self._ready(deadline)
+            self._lookout.check(deadline)
+            return self._asker.ask(statement, parameters, timeout_s=timeout_s, most_rows=most_rows)
+
+        return offload(ask, Deadline.after(self._timeout_s))
+
+    # Imports
+
+    def inspect(self) -> Holdings:
+        """Return all that is there, also during an import; changes wait until it is read."""
+
+        def take(deadline: Deadline) -> Holdings:
+            self._ready(deadline)
+            return self._connection.write(importing.take_holdings, deadline)
+
+        return offload(take, Deadline.after(_LENGTHY_S))
+
+    def fetch_revision(self) -> int:
+        """Return the revision of the last change."""
+        return offload(self._connection.read, questions.fetch_head, Deadline.after(self._timeout_s))
+
+    def begin_import(self, marker: ImportDocument, revision: int) -> None:
+        """Put up the marker of an import, and wait until it has been seen."""
+        self._import(Change(), lambda work, change: importing.begin(work, change, marker, revision))
+        self._stop.wait(importing.SETTLE_S)
+
+    def import_documents(self, change: Change, run: str) -> None:
+        """Carry out a change of an import."""
+        self._import(change, lambda work, change: importing.put_documents(work, change, run))
+
+    def finish_import(self, run: str) -> None:
+        """Take the marker down."""
+        self._import(Change(), lambda work, change: importing.finish(work, change, run))
+
+    def _import(self, change: Change, work_on: Callable[[Work, Change], None]) -> None:
+        deadline = Deadline.after(_LENGTHY_S)
+        while True:
+            self._ready(deadline)
+            try:
+                self._connection.write(lambda work: work_on(work, change), deadline)
+            except HeadMissing:
+                self._prepared = False
+            except CommitLost as lost:
+                if self._find_out(change.id, deadline, lost):
+                    return
+            else:
+                return
 
     # Writes
 

@@ -10,8 +10,10 @@ from typing import Any, Final, LiteralString
 
 import msgspec
 
+from etcdcompute.errors import Unavailable
 from etcdcompute.placement.graph.change import Change
 from etcdcompute.placement.graph.documents import (
+    IMPORT,
     TYPES,
     ConsumerDocument,
     GenerationDocument,
@@ -36,7 +38,8 @@ WITH h
 CREATE (:PlacementChange {revision: h.revision, id: $id, documents: $documents})
 RETURN h.revision AS revision,
        [name IN $traits WHERE NOT EXISTS { (:Trait {name: name, custom: true}) }]
-       + [name IN $classes WHERE NOT EXISTS { (:ResourceClass {name: name}) }] AS missing
+       + [name IN $classes WHERE NOT EXISTS { (:ResourceClass {name: name}) }] AS missing,
+       EXISTS { (:PlacementImport) } AS importing
 """
 _DROP_CHANGES: Final = "MATCH (c:PlacementChange) WHERE c.revision <= $revision DELETE c"
 
@@ -295,6 +298,9 @@ def _begin(work: Work, change: Change) -> int:
     )
     if not rows:
         raise HeadMissing("the database has no placement head")
+    if rows[0]["importing"] and IMPORT not in change.expected:
+        # Which the next read finds out, and says what to do.
+        raise Unavailable("an import of the graph has begun: nothing else may change until it is finished")
     if rows[0]["missing"]:
         raise Collision(f"gone meanwhile: {rows[0]['missing']}")
     return int(rows[0]["revision"])
