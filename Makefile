@@ -83,9 +83,15 @@ fuzz: $(VENV)/.conformance-installed  ## Anything, by the OpenAPI document, agai
 sanity: $(VENV)/.installed  ## ansible-test sanity on a staged copy of the collection
 	@tools/sanity
 
-molecule: $(VENV)/.installed guest-image  ## The stack on a real three-node lab: converge, idempotence, verify
+molecule: molecule-default molecule-neo4j  ## The stack on real labs: converge, idempotence, verify
+
+molecule-default: $(VENV)/.installed guest-image  ## Three nodes, the graph in etcd
 	@tools/packages lab
 	@$(BIN)/molecule test --scenario-name default
+
+molecule-neo4j: $(VENV)/.installed guest-image  ## Two nodes, the graph in Neo4j
+	@tools/packages lab neo4j
+	@$(BIN)/molecule test --scenario-name neo4j
 
 ##@ the figures
 # PEER=no: our side alone. ROWS=claims: only rows whose key begins so. SCALE=0.1: to see that it runs.
@@ -120,4 +126,4 @@ clean:  ## Remove all labs, the virtual environment and all caches
 
 # The parts of a test share one machine.
 .NOTPARALLEL:
-.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional conformance conformance-gabbi conformance-osc differential fuzz sanity molecule bench bench-instances clean
+.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional conformance conformance-gabbi conformance-osc differential fuzz sanity molecule molecule-default molecule-neo4j bench bench-instances clean
