@@ -160,7 +160,11 @@ class Neo4jServer:
         return self.log_file.read_text()[-3000:] if self.log_file.exists() else ""
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.kill()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None

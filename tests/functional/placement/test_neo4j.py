@@ -180,9 +180,7 @@ def test_a_wrong_password_is_named_and_may_become_right(neo4j: Neo4jServer, tmp_
 
 
 def test_what_is_no_neo4j_is_named(etcd: EtcdServer, tmp_path: Path) -> None:
-    with PlacementProcess(f"neo4j://neo4j:secret@127.0.0.1:{etcd.port}", tmp_path / "log").start(
-        healthy=False
-    ) as process:
+    with _early(f"neo4j://neo4j:secret@127.0.0.1:{etcd.port}", tmp_path) as process:
         assert f"127.0.0.1:{etcd.port}" in health(process, 503)["store"]
 
 

@@ -80,7 +80,8 @@ class Connection:
         self.failures = 0
         self._lock = threading.Lock()
         self._driver: Driver | None = None
-        self._failure: Unavailable | None = None
+        # Why it did not serve the last time; None where it did.
+        self.failure: Unavailable | None = None
         self._failed_at = 0.0
         self._trying = threading.Lock()
 
@@ -137,7 +138,7 @@ class Connection:
             return self._driver
 
     def _attempt(self, call: Callable[[], _T]) -> _T:
-        failure = self._failure
+        failure = self.failure
         if failure is not None:
             pausing = time.monotonic() - self._failed_at < _PAUSE_S
             if pausing or not self._trying.acquire(blocking=False):
@@ -154,17 +155,17 @@ class Connection:
         except (Neo4jError, DriverError, OSError) as error:
             found = self._translate(error)
             if isinstance(found, Unavailable) and not _busy(error):
-                if self._failure is None:
+                if self.failure is None:
                     _LOG.warning("%s", found)
-                self._failure, self._failed_at = found, time.monotonic()
+                self.failure, self._failed_at = found, time.monotonic()
                 self.failures += 1
             raise found from error
         self._answered()
         return result
 
     def _answered(self) -> None:
-        if self._failure is not None:
-            self._failure = None
+        if self.failure is not None:
+            self.failure = None
             _LOG.info("Neo4j at %s answers again", self.address.host_port)
 
     def _read(self, work: Callable[[Work], _T], deadline: Deadline) -> _T:

@@ -20,18 +20,19 @@ from etcdcompute.placement.graph.neo4j.writing import HeadMissing, write
 
 Decision = Callable[[Graph, Change], Any]
 
-# To set a property to what it is takes the lock; to remove one that is not there does not. In order, so that two who
-# want the same wait for one another and not each for the other.
+# To set a property takes the lock, also where it is that already; to remove one that is not there does not. It has to
+# be a constant: what is read before the lock is had would be written after somebody else's change. In order, so that
+# two who want the same wait for one another and not each for the other.
 _LOCK_PROVIDERS: Final = """
 UNWIND $ids AS id
 MATCH (p:ResourceProvider {uuid: id})
-SET p.generation = p.generation
+SET p.locked = true
 RETURN p.uuid AS uuid
 """
 _LOCK_CONSUMERS: Final = """
 UNWIND $ids AS id
 MATCH (c:Consumer {uuid: id})
-SET c.generation = c.generation
+SET c.locked = true
 RETURN c.uuid AS uuid
 """
 _LOCK_HEAD: Final = "MATCH (h:PlacementHead {key: 'head'}) SET h.key = h.key RETURN h.revision AS revision"

@@ -13,6 +13,7 @@
     (:PlacementChange {revision, id, documents})          the last changes, for those who follow them
 
 The root's uuid is kept with each provider, so that it is one step by an index from any provider to its whole tree.
+`locked` on providers and consumers means nothing: to set it takes their lock.
 What an inventory has `used`, and so `free`, is the sum of what is consumed of it, kept with each change so that an
 index on it can find room. A migration has statements on the schema, which Neo4j wants in transactions of their own and
 which do no harm when repeated, and one on the data, which is carried out together with the step of the version.

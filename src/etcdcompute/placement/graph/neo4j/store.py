@@ -5,6 +5,7 @@ them (`deciding.py`). What a decision, a question or a search then looks at is a
 the code which says what fits, and who is refused why, is the same as in the embedded store.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -60,6 +61,7 @@ _LENGTHY_S: Final = 60.0
 _PREPARE_S: Final = 60.0
 _HEALTH_S: Final = 2.0
 _RETRY_PREPARING_S: Final = 1.0
+_LOOK_S: Final = 5.0
 _FOUND: Final = "MATCH (c:PlacementChange {id: $id}) RETURN c.revision AS revision"
 
 
@@ -78,9 +80,12 @@ class Neo4jStore:
         self._locking = locking
         # How often the server had failed when it was prepared, -1 while it is not.
         self._prepared_at = -1
-        self._preparing = threading.Lock()
+        # Why it could not be prepared the last time.
+        self._hindrance = ""
+        self._condition = threading.Condition()
+        self._needed = threading.Event()
+        self._keeper: threading.Thread | None = None
         self._stop = threading.Event()
-        self._starter = threading.Thread(target=self._prepare_soon, name="placement-schema", daemon=True)
         self._follower = Follower(self._connection, self._ready)
         self._asker = Asker(address)
         self._lookout = importing.Lookout(self._connection)
@@ -89,7 +94,8 @@ class Neo4jStore:
 
     def start(self) -> None:
         """Begin to prepare the database."""
-        self._starter.start()
+        with contextlib.suppress(Unavailable):
+            self._ready(Deadline.after(0.0))
 
     def close(self) -> None:
         """Let go of the server."""
@@ -97,8 +103,9 @@ class Neo4jStore:
         self._asker.close()
         self._follower.close()
         self._connection.close()
-        if self._starter.is_alive():
-            self._starter.join(timeout=2.0)
+        self._needed.set()
+        if self._keeper is not None:
+            self._keeper.join(timeout=2.0)
 
     def check_health(self) -> dict[str, str]:
         """Ask the server, and whether its schema is ours."""
@@ -113,41 +120,63 @@ class Neo4jStore:
             health["store"] = str(error)
             health["graph"] = "cannot be looked at"
             return health
+        if not self._prepared:
+            self._needed.set()
+            health["graph"] = self._unprepared()
+            return health
         try:
-            self._ready(deadline)
             self._lookout.check(deadline)
         except EtcdComputeError as error:
             health["graph"] = str(error)
         return health
 
-    def _prepare_soon(self) -> None:
-        """Prepare the database as soon as it is there, before somebody has to wait for it."""
+    def _keep_prepared(self) -> None:
+        """Prepare the database as soon as it is there, and again whenever it may have been begun afresh."""
         while not self._stop.is_set():
-            try:
-                self._ready(Deadline.after(_PREPARE_S))
-            except EtcdComputeError as error:
-                _LOG.debug("the graph in Neo4j is not prepared yet: %s", error)
-            except Exception:  # noqa: BLE001 - whoever asks next hears of it
-                _LOG.exception("BUG: the graph in Neo4j could not be prepared")
-                return
-            else:
-                return
-            self._stop.wait(_RETRY_PREPARING_S)
+            self._needed.clear()
+            if not self._prepared:
+                failures = self._connection.failures
+                try:
+                    prepare(self._connection, Deadline.after(_PREPARE_S))
+                    self._warm_up()
+                except EtcdComputeError as error:
+                    self._tell_prepared(-1, str(error))
+                except Exception as error:  # noqa: BLE001 - whoever asks hears of it
+                    _LOG.exception("BUG: the graph in Neo4j could not be prepared")
+                    self._tell_prepared(-1, f"the graph in Neo4j could not be prepared: {error}")
+                else:
+                    self._tell_prepared(failures, "")
+            self._needed.wait(_LOOK_S if self._prepared else _RETRY_PREPARING_S)
+
+    @property
+    def _prepared(self) -> bool:
+        """Whether the database has our schema, and has planned our statements since it was started."""
+        return self._prepared_at == self._connection.failures
+
+    def _tell_prepared(self, at: int, hindrance: str) -> None:
+        with self._condition:
+            self._prepared_at = at
+            self._hindrance = hindrance
+            self._condition.notify_all()
 
     def _ready(self, deadline: Deadline) -> None:
-        """Make sure that the database has our schema, and has planned our statements since it was started."""
-        if self._prepared_at == self._connection.failures:
+        """Wait until the database is prepared; Unavailable where it is not in time, or away."""
+        if self._prepared:
             return
-        if not self._preparing.acquire(timeout=deadline.remaining_s):
-            raise Unavailable(f"Neo4j at {self._connection.address.host_port} is still being prepared")
-        try:
-            failures = self._connection.failures
-            if self._prepared_at != failures:
-                prepare(self._connection, deadline)
-                self._warm_up()
-                self._prepared_at = failures
-        finally:
-            self._preparing.release()
+        if self._connection.failure is not None:
+            raise Unavailable(str(self._connection.failure))
+        with self._condition:
+            if self._keeper is None:
+                self._keeper = threading.Thread(target=self._keep_prepared, name="placement-schema", daemon=True)
+                self._keeper.start()
+            self._needed.set()
+            self._condition.wait_for(lambda: self._prepared or self._hindrance, timeout=deadline.remaining_s)
+        if not self._prepared:
+            raise Unavailable(self._unprepared())
+
+    def _unprepared(self) -> str:
+        being = f"Neo4j at {self._connection.address.host_port} is being prepared: it plans what it will be asked"
+        return self._hindrance or being
 
     def _warm_up(self) -> None:
         """Have the database plan all statements, so that the first requests need not wait for it; side by side."""
@@ -196,7 +225,7 @@ class Neo4jStore:
             try:
                 return self._connection.write(work_on, deadline)
             except HeadMissing:
-                self._prepared_at = -1
+                self._tell_prepared(-1, "")
             except CommitLost as lost:
                 if self._find_out(change.id, deadline, lost):
                     return outcomes
@@ -385,7 +414,7 @@ class Neo4jStore:
             try:
                 self._connection.write(lambda work: work_on(work, change), deadline)
             except HeadMissing:
-                self._prepared_at = -1
+                self._tell_prepared(-1, "")
             except CommitLost as lost:
                 if self._find_out(change.id, deadline, lost):
                     return
