@@ -192,6 +192,8 @@ class Watch(Iterator[WatchEvent]):
         """Take note of what ended a stream or a listing, and wait a little; raise what waiting does not help."""
         if isinstance(failure, Failure) and failure.error is not None:
             raise failure.error
+        if self._stopped():
+            return  # the client was closed, for which nobody waits any more
         self._failures += 1
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
         log.log(level, "watch of %s interrupted after revision %s: %s", self._prefix, self._position, failure)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import posts_rows
 from bench.rows import ROWS
 from tests.functional.waiting import eventually
 
@@ -35,7 +36,7 @@ def processes_in(folder: Path) -> list[str]:
 
 
 def test_every_row_is_measured_and_nothing_is_left(tmp_path: Path) -> None:
-    bench = start(tmp_path, ["--scale=0.01"])
+    bench = start(tmp_path, ["--scale=0.01", "--rows=candidates claims load memory http"])
     output, progress = bench.communicate(timeout=240)
     assert bench.returncode == 0, progress
     assert processes_in(tmp_path) == []
@@ -45,6 +46,20 @@ def test_every_row_is_measured_and_nothing_is_left(tmp_path: Path) -> None:
     assert all(row["ours"]["median"] > 0 for row in measured), progress
     assert [path.name for path in tmp_path.iterdir()] == ["figures"]
     assert all(row.work in output for row in ROWS)
+
+
+def test_the_rows_about_the_posts_are_measured_on_all_stores(tmp_path: Path) -> None:
+    bench = start(tmp_path, ["--scale=0.01", "--rows=posts"])
+    output, progress = bench.communicate(timeout=400)
+    assert bench.returncode == 0, progress
+    assert processes_in(tmp_path) == []
+    (figures,) = tmp_path.rglob("*.json")
+    measured = {row["key"]: row for row in json.loads(figures.read_text())["rows"]}
+    assert list(measured) == [row.key for row in posts_rows.ROWS]
+    for row in posts_rows.ROWS:
+        assert all(measured[row.key][where]["median"] > 0 for where in row.where), progress
+        assert row.work in output
+    assert [path.name for path in tmp_path.iterdir()] == ["figures"]
 
 
 def test_servers_do_not_outlive_a_bench_that_is_killed(tmp_path: Path) -> None:

@@ -7,13 +7,25 @@ from pathlib import Path
 import pytest
 
 from etcdcompute.placement.client import PlacementClient
+from etcdcompute.placement.serve import open_store
 from tests.functional.etcd_server import EtcdServer
 from tests.functional.neo4j_server import Neo4jServer
 from tests.functional.placement.server import PlacementProcess, PlacementThread
+from tests.functional.waiting import eventually
 
 
 def graph_of(etcd: EtcdServer) -> str:
     return f"etcd://127.0.0.1:{etcd.port}"
+
+
+def prepare(graph: str) -> None:
+    """Wait until a database has placement's schema: on a machine with much else to do that takes its time."""
+    store = open_store(graph)
+    store.start()
+    try:
+        eventually(lambda: set(store.check_health().values()) == {"ok"}, "a prepared database", 240)
+    finally:
+        store.close()
 
 
 @pytest.fixture
@@ -36,6 +48,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[PlacementThread]:
         server: Neo4jServer = request.getfixturevalue("neo4j")
         graph = server.url
     with PlacementThread(graph) as running:
+        running.wait_until_healthy()
         yield running
 
 

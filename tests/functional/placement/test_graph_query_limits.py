@@ -10,11 +10,14 @@ import pytest
 from neo4j import Driver, GraphDatabase
 
 from etcdcompute.errors import EtcdComputeError, InvalidInput, Stopped, Unavailable
+from etcdcompute.placement.client import PlacementClient
 from etcdcompute.placement.graph.errors import QueryMayOnlyRead, QueryTooLarge, QueryTooLong
 from etcdcompute.placement.graph.neo4j.address import Address
 from etcdcompute.placement.graph.neo4j.asking import Asker
 from etcdcompute.placement.graph.questions import QueryResult
 from tests.functional.neo4j_server import Neo4jServer
+from tests.functional.placement.server import PlacementProcess
+from tests.functional.waiting import eventually
 
 WRITING = [
     "CREATE (n:Intruder) RETURN n",
@@ -83,7 +86,11 @@ COMMANDS = [
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
     # Files may be read here, as with the settings that Neo4j has by itself: it is not the server that is to stop it.
-    settings = {"dbms.security.allow_csv_import_from_file_urls": "true", "server.directories.import": "/etc"}
+    settings = {
+        "dbms.security.allow_csv_import_from_file_urls": "true",
+        "server.directories.import": "/etc",
+        "db.memory.transaction.max": "64m",
+    }
     with Neo4jServer(tmp_path_factory.mktemp("neo4j"), settings=settings) as running:
         running.run(
             "CREATE (p:ResourceProvider {uuid: 'p', name: 'host'})-[:PROVIDES]->(i:Inventory {total: 4})"
@@ -256,6 +263,11 @@ def test_a_giant_answer_is_given_up(asker: Asker, query: str) -> None:
     assert ask(asker, "RETURN 1").rows == [[1]]
 
 
+def test_what_needs_more_memory_than_the_database_gives_it(asker: Asker) -> None:
+    with pytest.raises(QueryTooLarge, match="more memory than the database has for it"):
+        ask(asker, "UNWIND range(1, 100000000) AS x WITH collect(x) AS held RETURN size(held)", timeout_s=60)
+
+
 def test_a_giant_that_the_database_does_not_get_done_in_time(asker: Asker) -> None:
     before = resident_mib()
     with pytest.raises((QueryTooLarge, QueryTooLong)):
@@ -308,3 +320,46 @@ def test_a_server_that_is_away_or_frozen(server: Neo4jServer, asker: Asker) -> N
         ask(asker, "RETURN 1")
     server.start()
     assert ask(asker, "RETURN 1").rows == [[1]]
+
+
+def test_over_http(server: Neo4jServer, tmp_path: Path) -> None:
+    """A service in a process of its own: others are served meanwhile, and it ends in time."""
+    with PlacementProcess(server.url, tmp_path / "log") as service:
+        client = PlacementClient([service.url])
+        answer = client.query("MATCH (p:ResourceProvider {name: $name}) RETURN p.uuid", {"name": "host"})
+        assert (answer.columns, answer.rows, answer.truncated) == (("p.uuid",), [["p"]], False)
+        for query in ("CREATE (:Intruder)", "SHOW SETTINGS", "MATCH (n RETURN n"):
+            with pytest.raises(InvalidInput):
+                client.query(query)
+        with pytest.raises(InvalidInput, match=r"ended after 0\.5 s"):
+            client.query("UNWIND range(1, 1000000000000) AS x RETURN sum(x)", timeout_s=0.5)
+        ended: list[EtcdComputeError] = []
+
+        def endless() -> None:
+            asker = PlacementClient([service.url])
+            try:
+                asker.query("UNWIND range(1, 1000000000000) AS x RETURN sum(x)", timeout_s=60)
+            except EtcdComputeError as error:
+                ended.append(error)
+            finally:
+                asker.close()
+
+        threads = [threading.Thread(target=endless) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(2)
+        with pytest.raises(Unavailable, match="4 queries are under way already"):
+            client.query("RETURN 1")
+        client.list_resource_providers()
+        began = time.monotonic()
+        assert service.terminate() == 0
+        assert time.monotonic() - began < 5
+        for thread in threads:
+            thread.join(10)
+        assert len(ended) == 4
+        client.close()
+    eventually(lambda: not running(server), "the end of the queries in the database")
+
+
+def running(server: Neo4jServer) -> list[object]:
+    return list(server.run("SHOW TRANSACTIONS YIELD currentQuery AS q WHERE q STARTS WITH 'UNWIND' RETURN q"))

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
@@ -128,12 +129,24 @@ class PlacementApp:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._lengthy_workers, action.handler, self._store, request)
         if action.elsewhere:
-            if not self._elsewhere.acquire(blocking=False):
-                detail = f"{_ELSEWHERE_WORKERS} queries are under way already; try again in a moment."
-                raise Problem(503, detail, headers={"retry-after": "1"})
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._elsewhere_workers, self._have_computed, action, request)
+            return await self._handle_elsewhere(action, request)
         return await run_suspendable(self._workers, action.handler, self._store, request)
+
+    async def _handle_elsewhere(self, action: Action, request: Request) -> Response:
+        """Wait for the database, or for the end of the service, which ends what the database does a moment later."""
+        if not self._elsewhere.acquire(blocking=False):
+            detail = f"{_ELSEWHERE_WORKERS} queries are under way already; try again in a moment."
+            raise Problem(503, detail, headers={"retry-after": "1"})
+        ending = self._streams.ending.listen()
+        work = asyncio.get_running_loop().run_in_executor(self._elsewhere_workers, self._have_computed, action, request)
+        # Where nobody waits for it any more, nobody asks what went wrong with it either.
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
+        both: set[asyncio.Future[Any]] = {work, ending}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not work.done():
+            raise Problem(503, "The service ends, and the query with it.", headers={"retry-after": "1"})
+        return work.result()
 
     def _have_computed(self, action: Action, request: Request) -> Response:
         try:

@@ -35,6 +35,7 @@ class Place:
 def play(example: Example, size: int, place: Place, *, keep: bool, show: Show, say: Say) -> None:
     """Play an example; with `keep` the service's part stays."""
     topology = example.make(size)
+    service.await_ready(place.store, say)
     service.clear(place.store, place.name, say)
     show(_introduction(example, size, topology))
     if place.in_neo4j is None:
@@ -193,7 +194,8 @@ def _consumed(store: GraphStore, topology: Topology, asked: Asked) -> str:
 
 
 def _use_part(asks: str, query: str, found: Sequence[tuple[str, str]], asked: Asked) -> str:
-    lines = [("Neo4j", _row_text(row)) for row in asked[query].rows] if query in asked else []
+    rows = sorted(map(_row_text, asked[query].rows)) if query in asked else []
+    lines = [("Neo4j", row) for row in rows]
     lines += found
     return "\n".join([asks, "", written.indented(query), "", written.indented(written.columns(lines))])
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from etcdcompute.errors import AlreadyExists, EtcdComputeError
+from etcdcompute.errors import AlreadyExists, EtcdComputeError, Unavailable
 from etcdcompute.placement.candidates.request import CandidateRequest
 from etcdcompute.placement.demo import providers
 from etcdcompute.placement.demo.examples import EXAMPLES, Record
@@ -23,6 +23,8 @@ Say = Callable[[str], None]
 _BATCH: Final = 100
 _REMOVERS: Final = 8
 _SILENCE_S: Final = 2.0
+_READY_MOST_S: Final = 60.0
+_POLL_S: Final = 0.2
 
 
 class Progress:
@@ -42,6 +44,21 @@ class Progress:
         if now >= self._next:
             self._next = now + _SILENCE_S
             self._say(f"{self._what}: {self._done:,} of {self._total:,}")
+
+
+def await_ready(store: GraphStore, say: Say) -> None:
+    """Wait for a store that answers and is being made ready; Unavailable where it does not answer."""
+    until = time.monotonic() + _READY_MOST_S
+    say_at = time.monotonic() + _SILENCE_S
+    while (health := store.check_health())["graph"] != "ok":
+        if health["store"] != "ok":
+            raise Unavailable(health["store"])
+        if time.monotonic() > until:
+            raise Unavailable(health["graph"])
+        if time.monotonic() > say_at:
+            say(f"waiting: {health['graph']}")
+            say_at += _SILENCE_S
+        time.sleep(_POLL_S)
 
 
 def load(store: GraphStore, topology: Topology, say: Say) -> None:

@@ -32,7 +32,7 @@ from etcdcompute.placement.graph.errors import (
     some,
 )
 from etcdcompute.placement.graph.memory import Graph, Node
-from etcdcompute.placement.graph.standard import class_order
+from etcdcompute.placement.graph.standard import CLASS_NAMES, class_order
 from etcdcompute.placement.graph.trees import DeclaredProvider, Tree, TreeOutcome
 
 Clock = Callable[[], float]
@@ -206,6 +206,9 @@ class _Work:
         """Depend on the names that a provider newly uses; create the custom ones that are not there."""
         graph = self._graph
         for name in classes:
+            # Standard names, which most are, cannot go away.
+            if name in CLASS_NAMES:
+                continue
             if graph.resource_class(name) is not None or not self._create_custom(Kind.RESOURCE_CLASS, name):
                 expect_class(graph, self._change, name)
         for name in traits:

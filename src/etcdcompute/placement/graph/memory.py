@@ -229,7 +229,7 @@ class Graph:
 
     def resource_class(self, name: str) -> Named | None:
         """Return a resource class, standard or custom."""
-        if name in standard.RESOURCE_CLASSES:
+        if name in standard.CLASS_NAMES:
             return Named(name, None)
         found = self.custom_classes.get(name)
         return Named(name, found[0]) if found else None

@@ -7,6 +7,7 @@ import os_traits
 
 TRAITS: Final[frozenset[str]] = frozenset(os_traits.get_traits())
 RESOURCE_CLASSES: Final[tuple[str, ...]] = tuple(os_resource_classes.STANDARDS)
+CLASS_NAMES: Final[frozenset[str]] = frozenset(RESOURCE_CLASSES)
 SHARES_VIA_AGGREGATE: Final = "MISC_SHARES_VIA_AGGREGATE"
 _CLASS_ORDER: Final = {name: number for number, name in enumerate(RESOURCE_CLASSES)}
 

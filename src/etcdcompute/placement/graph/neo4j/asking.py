@@ -85,9 +85,11 @@ class Asker:
                     planned = True
                     return _read(transaction, statement, parameters, most_rows)
                 finally:
-                    # Closed without commit: rolled back. It tells the server to forget the rows that nobody took.
-                    transaction.close()
-                    bounds.lift()
+                    try:
+                        # Without commit: rolled back. It tells the server to forget the rows that nobody took.
+                        transaction.close()
+                    finally:
+                        bounds.lift()
         except (Neo4jError, DriverError, OSError) as error:
             if bounds is not None and bounds.exceeded:
                 raise QueryTooLarge(

@@ -26,7 +26,6 @@ from etcdcompute.placement.graph.documents import (
     Ref,
     key_of,
 )
-from etcdcompute.placement.graph.errors import some
 from etcdcompute.placement.graph.export import Snapshot
 from etcdcompute.placement.graph.restoring import Holdings, Restores
 from etcdcompute.placement.graph.transfer.archive import Archive, Counts, count, parents_first
@@ -36,6 +35,7 @@ from etcdcompute.placement.graph.transfer.wholeness import check_whole
 _MOST_DOCUMENTS: Final = 120
 _MOST_BYTES: Final = 1024 * 1024
 _TELL_EVERY_S: Final = 2.0
+_MOST_NAMED: Final = 3
 _CALLED: Final = {
     Kind.TRAIT: "trait",
     Kind.RESOURCE_CLASS: "resource class",
@@ -149,17 +149,15 @@ def _check_target(held: Holdings, archive: Archive, wanted: Sequence[Unit]) -> s
     there = [unit[0][0] for unit in units(held.snapshot)]
     if not there:
         return set()
-    differences = list(_compare(archive.snapshot, held.snapshot, whole=marker is None))
-    if differences and marker is None:
+    foreign = list(_compare(archive.snapshot, held.snapshot, whole=False))
+    if marker is not None and foreign:
         raise Conflict(
-            f"the store is not empty: it holds {count(held.snapshot)}, and not those of the file "
-            f"({some(differences)}). Import into an empty one"
-        )
-    if differences:
-        raise Conflict(
-            f"the store does not hold a part of the file but something else: {some(differences)}. "
+            f"the store holds more than a part of the file: {_some(foreign)}. "
             "Drop the import with etcdcompute graph import --abandon"
         )
+    if marker is None and (foreign or len(there) < len(wanted)):
+        but = _some(foreign) if foreign else "not all that the file has, and no import is under way"
+        raise Conflict(f"the store is not empty: it holds {count(held.snapshot)}; {but}. Import into an empty one")
     return set(there) & {unit[0][0] for unit in wanted}
 
 
@@ -174,6 +172,11 @@ def _compare(wanted: Snapshot, found: Snapshot, *, whole: bool = True) -> Iterat
             yield f"{_called(ref)} is not in the file"
         elif ours[ref] != document:
             yield f"{_called(ref)} is different"
+
+
+def _some(differences: Sequence[str]) -> str:
+    more = len(differences) - _MOST_NAMED
+    return f"{', '.join(differences[:_MOST_NAMED])}{f' and {more} more' if more > 0 else ''}"
 
 
 def _flat(snapshot: Snapshot) -> Iterator[tuple[Ref, Document]]:
