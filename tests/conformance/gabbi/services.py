@@ -21,7 +21,11 @@ from etcdcompute.placement.graph.embedded import EmbeddedStore
 from etcdcompute.placement.graph.etcd import EtcdJournal
 from etcdcompute.placement.graph.journal import Journal, MemoryJournal
 from etcdcompute.placement.graph.neo4j.address import Address
-from etcdcompute.placement.graph.neo4j.store import Neo4jStore
+from etcdcompute.placement.graph.neo4j.connection import Connection
+from etcdcompute.placement.graph.neo4j.loading import load
+from etcdcompute.placement.graph.neo4j.schema import prepare
+from etcdcompute.placement.graph.neo4j.scope import of_documents
+from etcdcompute.placement.graph.neo4j.writing import write
 from etcdcompute.placement.serve import serve
 from tests.conformance.gabbi.profiles import Profile
 from tests.conformance.gabbi.topologies import Documents
@@ -158,13 +162,16 @@ class Neo4jServices(ProcessServices):
     def __init__(self, stack: ExitStack, directory: Path) -> None:
         self._server = stack.enter_context(Neo4jServer(directory / "neo4j"))
         super().__init__(stack, directory, self._server.url)
-        self._store = Neo4jStore(Address.parse(self._server.url), request_timeout_s=START_TIMEOUT_S)
-        stack.callback(self._store.close)
+        self._connection = stack.enter_context(Connection(Address.parse(self._server.url)))
+        prepare(self._connection, Deadline.after(START_TIMEOUT_S))
 
     def replace_documents(self, documents: Documents) -> None:
         """Remove all nodes but those of the schema, and write."""
         self._server.empty()
-        self._store.restore(Change(puts=dict(documents)))
+        change = Change(puts=dict(documents))
+        if not change.empty:
+            scope = of_documents(change.puts)
+            self._connection.write(lambda work: write(work, load(work, scope), change), Deadline.after(START_TIMEOUT_S))
 
 
 def _end(process: subprocess.Popen[bytes], log: Path) -> None:

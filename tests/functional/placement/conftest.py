@@ -48,6 +48,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[PlacementThread]:
         server: Neo4jServer = request.getfixturevalue("neo4j")
         graph = server.url
     with PlacementThread(graph) as running:
+        running.wait_until_healthy()
         yield running
 
 

@@ -15,8 +15,10 @@ import urllib3
 from etcdcompute.placement.client import PlacementClient
 from etcdcompute.placement.serve import serve
 from tests.functional.etcd_server import free_ports
+from tests.functional.waiting import eventually
 
-START_TIMEOUT_S = 30.0
+# A Neo4j that was just begun takes its time to plan what it is asked.
+START_TIMEOUT_S = 120.0
 _PROGRAM = """
 import logging, sys
 from etcdcompute.placement.serve import serve
@@ -42,6 +44,12 @@ class PlacementThread:
     def _is_ready(self, host: str, port: int) -> None:
         self.url = f"http://{host}:{port}"
         self._ready.set()
+
+    def wait_until_healthy(self) -> None:
+        def healthy() -> bool:
+            return urllib3.request("GET", f"{self.url}/healthcheck", retries=False, timeout=5).status == 200
+
+        eventually(healthy, "the service is healthy", START_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         self._thread.start()

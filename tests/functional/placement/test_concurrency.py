@@ -1,4 +1,4 @@
-"""Many clients, three services, three members of etcd: no promise is broken, whoever is killed meanwhile."""
+"""Many clients, three services, three members of etcd or one Neo4j: no promise is broken, whoever dies."""
 
 import random
 import threading
@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 import urllib3
@@ -16,17 +17,87 @@ import urllib3
 from etcdcompute.errors import OutcomeUnknown, Unavailable
 from etcdcompute.placement.client import Inventory, NoCapacity, PlacementClient
 from tests.functional.etcd_server import EtcdCluster
+from tests.functional.neo4j_server import Neo4jServer
 from tests.functional.placement.server import PlacementProcess
 from tests.functional.waiting import eventually
 
 TIMEOUT_S = 120.0
 
 
+class Database(Protocol):
+    """What the services keep the graph in, as far as trouble is concerned."""
+
+    url: str
+
+    def kill(self) -> None:
+        """Kill what decides in it."""
+
+    def mend(self) -> None:
+        """Start what was killed."""
+
+    def freeze(self) -> None:
+        """Have what decides in it stand still, for as long as it takes to be noticed."""
+
+    def thaw(self) -> None:
+        """Let it go on."""
+
+    @property
+    def serves_without(self) -> bool:
+        """Whether claims go on while it is killed or frozen: another takes over."""
+
+
+class Etcd:
+    """Three members, of which one leads."""
+
+    serves_without = True
+
+    def __init__(self, cluster: EtcdCluster) -> None:
+        self._cluster = cluster
+        self._chosen = cluster.leader()
+        self.url = "etcd://" + ",".join(endpoint.removeprefix("http://") for endpoint in cluster.endpoints)
+
+    def kill(self) -> None:
+        self._chosen = self._cluster.leader()
+        self._chosen.kill()
+
+    def mend(self) -> None:
+        self._chosen.start()
+
+    def freeze(self) -> None:
+        self._chosen = self._cluster.leader()
+        self._chosen.freeze()
+
+    def thaw(self) -> None:
+        self._chosen.thaw()
+
+
+class Neo4j:
+    """One server."""
+
+    serves_without = False
+
+    def __init__(self, server: Neo4jServer) -> None:
+        self._server = server
+        self.url = server.url
+
+    def kill(self) -> None:
+        self._server.kill()
+
+    def mend(self) -> None:
+        self._server.start()
+
+    def freeze(self) -> None:
+        self._server.freeze()
+
+    def thaw(self) -> None:
+        self._server.thaw()
+
+
 @dataclass
 class Site:
-    """Three services over three members of etcd."""
+    """Three services over one database."""
 
-    etcd: EtcdCluster
+    database: Database
     services: list[PlacementProcess]
 
     def exports(self) -> list[bytes]:
@@ -39,13 +110,15 @@ class Site:
         return found
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+@pytest.fixture(params=["etcd", "neo4j"])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     with ExitStack() as stack:
-        etcd = stack.enter_context(EtcdCluster(tmp_path))
-        graph = "etcd://" + ",".join(endpoint.removeprefix("http://") for endpoint in etcd.endpoints)
-        services = [stack.enter_context(PlacementProcess(graph, tmp_path / f"{name}.log")) for name in "abc"]
-        yield Site(etcd, services)
+        if request.param == "etcd":
+            database: Database = Etcd(stack.enter_context(EtcdCluster(tmp_path)))
+        else:
+            database = Neo4j(request.getfixturevalue("neo4j"))
+        services = [stack.enter_context(PlacementProcess(database.url, tmp_path / f"{name}.log")) for name in "abc"]
+        yield Site(database, services)
 
 
 def make_providers(client: PlacementClient, capacities: list[int]) -> dict[str, int]:
@@ -224,24 +297,29 @@ class Battle:
 
 
 def make_trouble(site: Site, battle: Battle) -> None:
-    """Kill, one after another, a service, etcd's leader and another service; freeze the next leader; mend all."""
+    """Kill, one after another, a service, the database and another service; freeze the database; mend all."""
     battle.more_claims(40, "while all is well")
     site.services[0].kill()
     battle.more_claims(30, "without one service")
-    leader = site.etcd.leader()
-    leader.kill()
-    battle.more_claims(30, "after etcd's leader was killed")
-    site.services[0].start()
+    site.database.kill()
+    if site.database.serves_without:
+        battle.more_claims(30, "after etcd's leader was killed")
+    else:
+        site.services[2].wait_for(503)
+    site.services[0].start(healthy=site.database.serves_without)
     site.services[1].kill()
-    leader.start()
+    site.database.mend()
     battle.more_claims(30, "after another service was killed")
     site.services[1].start()
-    frozen = site.etcd.leader()
-    frozen.freeze()
+    site.database.freeze()
     try:
-        battle.more_claims(30, "while etcd's leader is frozen")
+        if site.database.serves_without:
+            battle.more_claims(30, "while etcd's leader is frozen")
+        else:
+            site.services[2].wait_for(503)
     finally:
-        frozen.thaw()
+        site.database.thaw()
+    battle.more_claims(30, "after all was mended")
 
 
 def test_nothing_is_lost_or_sold_twice_while_services_and_members_die(site: Site) -> None:

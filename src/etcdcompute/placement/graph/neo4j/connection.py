@@ -76,6 +76,8 @@ class Connection:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        # How often it has failed: what comes after the next answer may be another server, or the same begun afresh.
+        self.failures = 0
         self._lock = threading.Lock()
         self._driver: Driver | None = None
         self._failure: Unavailable | None = None
@@ -155,6 +157,7 @@ class Connection:
                 if self._failure is None:
                     _LOG.warning("%s", found)
                 self._failure, self._failed_at = found, time.monotonic()
+                self.failures += 1
             raise found from error
         self._answered()
         return result

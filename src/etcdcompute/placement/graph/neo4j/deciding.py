@@ -6,7 +6,7 @@ So what an operation is known to touch is locked before it is looked at. What a 
 and looked at and decided again.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from etcdcompute.errors import EtcdComputeError
@@ -22,8 +22,18 @@ Decision = Callable[[Graph, Change], Any]
 
 # To set a property to what it is takes the lock; to remove one that is not there does not. In order, so that two who
 # want the same wait for one another and not each for the other.
-_LOCK_PROVIDERS: Final = "UNWIND $ids AS id MATCH (p:ResourceProvider {uuid: id}) SET p.generation = p.generation"
-_LOCK_CONSUMERS: Final = "UNWIND $ids AS id MATCH (c:Consumer {uuid: id}) SET c.generation = c.generation"
+_LOCK_PROVIDERS: Final = """
+UNWIND $ids AS id
+MATCH (p:ResourceProvider {uuid: id})
+SET p.generation = p.generation
+RETURN p.uuid AS uuid
+"""
+_LOCK_CONSUMERS: Final = """
+UNWIND $ids AS id
+MATCH (c:Consumer {uuid: id})
+SET c.generation = c.generation
+RETURN c.uuid AS uuid
+"""
 _LOCK_HEAD: Final = "MATCH (h:PlacementHead {key: 'head'}) SET h.key = h.key RETURN h.revision AS revision"
 
 
@@ -37,9 +47,8 @@ def carry_out(
     locked: set[Ref] = set()
     wanted: set[Ref] = set(scope.locks)
     while True:
-        if locking:
-            _lock(work, wanted - locked)
-        locked |= wanted
+        # What is not there yet, but may be by the time of the look, is not among these.
+        locked |= _lock(work, wanted - locked) if locking else wanted
         loaded = load(work, scope)
         outcomes = _decide(loaded, decisions, change)
         wanted = {ref for ref, revision in change.expected.items() if _lockable(ref, revision)}
@@ -69,18 +78,17 @@ def _lockable(ref: Ref, revision: int) -> bool:
     return ref == HEAD or (revision > 0 and ref.kind in (Kind.GENERATION, Kind.CONSUMER))
 
 
-def _lock(work: Work, refs: Collection[Ref]) -> None:
-    providers, consumers = _ids(refs, Kind.GENERATION), _ids(refs, Kind.CONSUMER)
-    if providers:
-        work.run(_LOCK_PROVIDERS, ids=providers)
-    if consumers:
-        work.run(_LOCK_CONSUMERS, ids=consumers)
+def _lock(work: Work, refs: Collection[Ref]) -> set[Ref]:
+    """Lock what there is of it, and return that."""
+    locked: set[Ref] = set()
+    for kind, statement in ((Kind.GENERATION, _LOCK_PROVIDERS), (Kind.CONSUMER, _LOCK_CONSUMERS)):
+        ids = sorted(ref.id for ref in refs if ref.kind is kind)
+        if ids:
+            locked.update(Ref(kind, row["uuid"]) for row in work.rows(statement, ids=ids))
     if HEAD in refs:
         lock_head(work)
-
-
-def _ids(refs: Iterable[Ref], kind: Kind) -> list[str]:
-    return sorted(ref.id for ref in refs if ref.kind is kind)
+        locked.add(HEAD)
+    return locked
 
 
 def _decide(loaded: Loaded, decisions: Sequence[Decision], change: Change) -> list[Any]:

@@ -42,10 +42,9 @@ RETURN m.uuid AS uuid, m.name AS name, m.generation AS generation,
 TREES: Final[LiteralString] = (
     """
 UNWIND $uuids AS uuid
-MATCH (:ResourceProvider {uuid: uuid})<-[:CONTAINS*0..]-(root:ResourceProvider)
-WHERE NOT EXISTS { (root)<-[:CONTAINS]-() }
-WITH DISTINCT root
-MATCH (root)-[:CONTAINS*0..]->(m:ResourceProvider)
+MATCH (p:ResourceProvider {uuid: uuid})
+WITH DISTINCT p.root_uuid AS root_uuid
+MATCH (m:ResourceProvider {root_uuid: root_uuid})
 """
     + _PROVIDER
 )
@@ -86,6 +85,7 @@ class Loaded:
 
     graph: Graph
     providers: dict[str, ProviderDocument] = field(default_factory=dict)
+    roots: dict[str, str] = field(default_factory=dict)
     consumers: dict[str, ConsumerDocument] = field(default_factory=dict)
 
 
@@ -140,6 +140,7 @@ def build(rows: Iterable[Record], consumers: Mapping[str, ConsumerDocument], nam
     loaded.graph.load(listed)
     for uuid, sums in used.items():
         loaded.graph.set_used(uuid, sums)
+    loaded.roots = {node.uuid: node.root.uuid for node in loaded.graph.all_nodes()}
     return loaded
 
 

@@ -11,8 +11,8 @@ from etcdcompute.placement.graph.standard import SHARES_VIA_AGGREGATE
 
 # A member of a tree as a row; members of one tree come together. Constant text, put together at import time.
 MEMBER: Final[LiteralString] = """
-MATCH (root)-[:CONTAINS*0..]->(m:ResourceProvider)
-RETURN root.uuid AS root, m.uuid AS uuid, m.name AS name,
+MATCH (m:ResourceProvider {root_uuid: root_uuid})
+RETURN root_uuid AS root, m.uuid AS uuid, m.name AS name,
        head([(above)-[:CONTAINS]->(m) | above.uuid]) AS parent_uuid,
        [(m)-[:PROVIDES]->(i) | [i.resource_class, i.capacity, i.used,
                                 i.min_unit, i.max_unit, i.step_size]] AS inventories,

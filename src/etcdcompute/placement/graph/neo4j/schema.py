@@ -1,6 +1,6 @@
 """The schema in Neo4j: its versions, and how a database gets to the one that this program knows.
 
-    (:ResourceProvider {uuid, name, generation, created_at, updated_at})
+    (:ResourceProvider {uuid, name, generation, created_at, updated_at, root_uuid})
         -[:CONTAINS]->(:ResourceProvider)
         -[:PROVIDES]->(:Inventory {resource_class, total, reserved, min_unit, max_unit, step_size, allocation_ratio,
                                    capacity, used, free})
@@ -12,6 +12,7 @@
     (:PlacementHead {key, schema_version, revision})      one: the graph's clock, and the lock of those who write
     (:PlacementChange {revision, id, documents})          the last changes, for those who follow them
 
+The root's uuid is kept with each provider, so that it is one step by an index from any provider to its whole tree.
 What an inventory has `used`, and so `free`, is the sum of what is consumed of it, kept with each change so that an
 index on it can find room. A migration has statements on the schema, which Neo4j wants in transactions of their own and
 which do no harm when repeated, and one on the data, which is carried out together with the step of the version.
@@ -52,6 +53,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
             "CREATE CONSTRAINT class_name IF NOT EXISTS FOR (c:ResourceClass) REQUIRE c.name IS UNIQUE",
             "CREATE CONSTRAINT change_revision IF NOT EXISTS FOR (c:PlacementChange) REQUIRE c.revision IS UNIQUE",
             "CREATE CONSTRAINT change_id IF NOT EXISTS FOR (c:PlacementChange) REQUIRE c.id IS UNIQUE",
+            "CREATE INDEX provider_root IF NOT EXISTS FOR (p:ResourceProvider) ON (p.root_uuid)",
             "CREATE INDEX inventory_free IF NOT EXISTS FOR (i:Inventory) ON (i.resource_class, i.free)",
             "CALL db.awaitIndexes(60)",
         ),

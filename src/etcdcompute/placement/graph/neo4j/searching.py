@@ -23,6 +23,8 @@ _BATCH: Final = 512
 _COUNTED: Final = 1000
 # Trees to fetch at first for each candidate that is wanted.
 _FIRST_TREES: Final = 2
+# How many times as many next.
+_MORE_TREES: Final = 8
 
 _COUNT: Final = """
 UNWIND $parts AS part
@@ -33,17 +35,14 @@ RETURN part.number AS number,
 """
 # From providers to the roots of their trees, and which of these are kept.
 _CHECK: Final[LiteralString] = """
-MATCH (p)<-[:CONTAINS*0..]-(root:ResourceProvider)
-WHERE NOT EXISTS { (root)<-[:CONTAINS]-() }
-WITH DISTINCT root
+WITH DISTINCT p.root_uuid AS root_uuid
 WHERE all(part IN $parts WHERE
-          EXISTS { MATCH (root)-[:CONTAINS*0..]->()-[:PROVIDES]->(i:Inventory)
+          EXISTS { MATCH (m:ResourceProvider {root_uuid: root_uuid})-[:PROVIDES]->(i:Inventory)
                    WHERE i.resource_class = part.name AND i.free >= part.amount AND i.max_unit >= part.amount }
-          OR EXISTS { MATCH (root)-[:CONTAINS*0..]->()-[:HAS]->(t) WHERE t.name IN part.traits }
-          OR EXISTS { MATCH (root)-[:CONTAINS*0..]->()-[:MEMBER_OF]->(a) WHERE a.uuid IN part.aggregates })
-      AND all(name IN $required WHERE EXISTS { (root)-[:HAS]->(:Trait {name: name}) })
-      AND none(name IN $forbidden WHERE EXISTS { (root)-[:HAS]->(:Trait {name: name}) })
-WITH root LIMIT $most
+          OR EXISTS { MATCH (m:ResourceProvider {root_uuid: root_uuid})-[:HAS]->(t) WHERE t.name IN part.traits }
+          OR EXISTS { MATCH (m:ResourceProvider {root_uuid: root_uuid})-[:MEMBER_OF]->(a)
+                      WHERE a.uuid IN part.aggregates })
+WITH root_uuid LIMIT $most
 """
 _BY_ROOM: Final[LiteralString] = (
     """
@@ -79,21 +78,18 @@ CALL {
     + MEMBER
 )
 _BY_TREE: Final[LiteralString] = "MATCH (p:ResourceProvider) WHERE p.uuid IN $lead.trees" + _CHECK + MEMBER
-_FROM_ALL: Final[LiteralString] = (
-    "MATCH (p:ResourceProvider) WHERE NOT EXISTS { (p)<-[:CONTAINS]-() }" + _CHECK + MEMBER
-)
+_FROM_ALL: Final[LiteralString] = "MATCH (p:ResourceProvider) WHERE p.uuid = p.root_uuid" + _CHECK + MEMBER
 _TREE_OF: Final[LiteralString] = (
     """
-MATCH (:ResourceProvider {uuid: $uuid})<-[:CONTAINS*0..]-(root:ResourceProvider)
-WHERE NOT EXISTS { (root)<-[:CONTAINS]-() }
+MATCH (p:ResourceProvider {uuid: $uuid})
+WITH p.root_uuid AS root_uuid
 """
     + MEMBER
 )
 _SHARING: Final[LiteralString] = (
     """
-MATCH (:Trait {name: $trait})<-[:HAS]-(:ResourceProvider)<-[:CONTAINS*0..]-(root:ResourceProvider)
-WHERE NOT EXISTS { (root)<-[:CONTAINS]-() }
-WITH DISTINCT root
+MATCH (:Trait {name: $trait})<-[:HAS]-(p:ResourceProvider)
+WITH DISTINCT p.root_uuid AS root_uuid
 """
     + MEMBER
 )
@@ -150,35 +146,43 @@ class StoredTopology:
 
     def all_nodes(self) -> Iterable[SearchNode]:
         """Return all providers; they are fetched."""
-        self._fetch(_FROM_ALL, parts=[], required=[], forbidden=[], most=_ALL)
+        self._fetch(_FROM_ALL, parts=[], most=_ALL)
         return self._planter.nodes.values()
 
     def anchors(self, request: CandidateRequest, trees: Mapping[str, SearchNode]) -> Iterator[list[SearchNode]]:
         """Yield the roots to look at, some at a time, each once; `trees` holds those that groups have to be below."""
         parts = list(dict.fromkeys(self._parts(request)))
-        statement, lead = self._choose(parts, trees)
+        statement, lead, led = self._choose(parts, trees)
         given = {
             "lead": lead,
-            "parts": [part.row() for part in parts],
-            "required": sorted(request.root_required),
-            "forbidden": sorted(request.root_forbidden),
+            # What leads is satisfied.
+            "parts": [part.row() for part in parts if part is not led],
         }
+        for roots in self._batches(statement, given, request.limit):
+            yield [
+                root
+                for root in roots
+                if request.root_required <= root.traits and root.traits.isdisjoint(request.root_forbidden)
+            ]
+
+    def _batches(
+        self, statement: LiteralString, given: Mapping[str, Any], limit: int | None
+    ) -> Iterator[list[SearchNode]]:
+        """Yield roots as the database finds them; where few are wanted ask for a few, and for more if need be."""
+        if limit is None:
+            roots = self._planter.plant(self._work.stream(statement, **given, most=_ALL))
+            while some := list(islice(roots, _BATCH)):
+                yield some
+            return
         seen: set[SearchNode] = set()
-        if request.limit is not None:
-            # The first few, and all others only if these were not enough.
-            most = _FIRST_TREES * request.limit
-            seen.update(self._fetch(statement, **given, most=most))
-            if seen:
-                yield sorted(seen, key=_uuid_of)
-            if len(seen) < most:
+        most = _FIRST_TREES * limit
+        while True:
+            found = self._fetch(statement, **given, most=most)
+            yield sorted(set(found) - seen, key=_uuid_of)
+            if len(found) < most:
                 return
-        roots = (
-            iter(self._fetch(statement, **given, most=_ALL))
-            if request.limit is not None
-            else self._planter.plant(self._work.stream(statement, **given, most=_ALL))
-        )
-        while some := list(islice(roots, _BATCH)):
-            yield [root for root in some if root not in seen]
+            seen.update(found)
+            most *= _MORE_TREES
 
     def let_go(self) -> None:
         """Take the trees apart when the search is over: what points up and down would stay in memory for long."""
@@ -188,18 +192,20 @@ class StoredTopology:
     def _fetch(self, statement: LiteralString, **parameters: Any) -> list[SearchNode]:
         return list(self._planter.plant(self._work.stream(statement, **parameters)))
 
-    def _choose(self, parts: Sequence[_Part], trees: Mapping[str, SearchNode]) -> tuple[LiteralString, dict[str, Any]]:
-        """Return the statement to begin with, and what leads it."""
+    def _choose(
+        self, parts: Sequence[_Part], trees: Mapping[str, SearchNode]
+    ) -> tuple[LiteralString, dict[str, Any], _Part | None]:
+        """Return the statement to begin with, what leads it, and the part that this is."""
         if trees and all(not sharing for sharing in self._shared_with(trees)):
-            return _BY_TREE, {"trees": [min(root.uuid for root in trees.values())]}
+            return _BY_TREE, {"trees": [min(root.uuid for root in trees.values())]}, None
         if not parts:
-            return _FROM_ALL, {}
+            return _FROM_ALL, {}, None
         if len(parts) == 1:
-            return parts[0].statement, parts[0].row()
+            return parts[0].statement, parts[0].row(), parts[0]
         rows = [{"number": number, **part.row()} for number, part in enumerate(parts)]
         counts = {row["number"]: row["count"] for row in self._work.rows(_COUNT, parts=rows)}
         lead = parts[min(counts, key=lambda number: (counts[number], number))]
-        return lead.statement, lead.row()
+        return lead.statement, lead.row(), lead
 
     def _shared_with(self, trees: Mapping[str, SearchNode]) -> Iterator[bool]:
         """Tell of each tree whether something in it may be shared with others."""
@@ -218,17 +224,17 @@ class StoredTopology:
             for wanted in group.member_of:
                 served = _aggregates(node for node in sharing if not node.aggregates.isdisjoint(wanted))
                 yield _Part(aggregates=tuple(sorted({*wanted, *served})))
+        for name in request.root_required:
+            yield _Part(traits=(name,))
 
 
 def warm_up(work: Work) -> None:
     """Have the database plan the ways to the trees."""
-    topology = StoredTopology(work)
-    topology.node("")
-    topology.sharing_nodes()
+    # The ways by which most requests go; a search has time enough to plan another.
+    StoredTopology(work).sharing_nodes()
     part = _Part("", 1, ("",), ("",)).row()
     work.run(_COUNT, parts=[{"number": 0, **part}])
-    for statement in (_BY_ROOM, _BY_TRAIT, _BY_AGGREGATE, _BY_ANY, _BY_TREE, _FROM_ALL):
-        work.run(statement, lead={**part, "trees": [""]}, parts=[part], required=[""], forbidden=[""], most=0)
+    work.run(_BY_ROOM, lead=part, parts=[part], most=0)
 
 
 def _aggregates(nodes: Iterable[SearchNode]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ the code which says what fits, and who is refused why, is the same as in the emb
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from etcdcompute.deadline import Deadline
@@ -62,10 +63,7 @@ _RETRY_PREPARING_S: Final = 1.0
 _FOUND: Final = "MATCH (c:PlacementChange {id: $id}) RETURN c.revision AS revision"
 
 
-def _warm_up(work: Work) -> None:
-    """Have the database plan all statements, so that the first requests need not wait for it."""
-    for module in (loading, searching, questions, deciding, writing):
-        module.warm_up(work)
+_WARMED_UP: Final = (loading, searching, questions, deciding, writing)
 
 
 class Neo4jStore:
@@ -78,7 +76,8 @@ class Neo4jStore:
         self._connection = Connection(address)
         self._timeout_s = request_timeout_s
         self._locking = locking
-        self._prepared = False
+        # How often the server had failed when it was prepared, -1 while it is not.
+        self._prepared_at = -1
         self._preparing = threading.Lock()
         self._stop = threading.Event()
         self._starter = threading.Thread(target=self._prepare_soon, name="placement-schema", daemon=True)
@@ -136,18 +135,26 @@ class Neo4jStore:
             self._stop.wait(_RETRY_PREPARING_S)
 
     def _ready(self, deadline: Deadline) -> None:
-        """Make sure that the database has our schema."""
-        if self._prepared:
+        """Make sure that the database has our schema, and has planned our statements since it was started."""
+        if self._prepared_at == self._connection.failures:
             return
         if not self._preparing.acquire(timeout=deadline.remaining_s):
             raise Unavailable(f"Neo4j at {self._connection.address.host_port} is still being prepared")
         try:
-            if not self._prepared:
+            failures = self._connection.failures
+            if self._prepared_at != failures:
                 prepare(self._connection, deadline)
-                self._connection.rehearse(_warm_up, Deadline.after(_PREPARE_S))
-                self._prepared = True
+                self._warm_up()
+                self._prepared_at = failures
         finally:
             self._preparing.release()
+
+    def _warm_up(self) -> None:
+        """Have the database plan all statements, so that the first requests need not wait for it; side by side."""
+        deadline = Deadline.after(_PREPARE_S)
+        with ThreadPoolExecutor(len(_WARMED_UP), thread_name_prefix="placement-warm-up") as pool:
+            for done in [pool.submit(self._connection.rehearse, module.warm_up, deadline) for module in _WARMED_UP]:
+                done.result()
 
     # How the database is asked and changed
 
@@ -189,7 +196,7 @@ class Neo4jStore:
             try:
                 return self._connection.write(work_on, deadline)
             except HeadMissing:
-                self._prepared = False
+                self._prepared_at = -1
             except CommitLost as lost:
                 if self._find_out(change.id, deadline, lost):
                     return outcomes
@@ -212,15 +219,6 @@ class Neo4jStore:
             except (Unavailable, OutcomeUnknown):
                 self._stop.wait(min(_RETRY_PREPARING_S / 10, deadline.remaining_s))
         raise lost
-
-    def restore(self, wanted: Change) -> None:
-        """Put and remove documents as they are, generations and times included, all or nothing."""
-
-        def decision(_: Graph, change: Change) -> None:
-            change.puts.update(wanted.puts)
-            change.removals.update(wanted.removals)
-
-        self._change(scope.of_documents([*wanted.puts, *wanted.removals]), decision)
 
     # Reads
 
@@ -387,7 +385,7 @@ class Neo4jStore:
             try:
                 self._connection.write(lambda work: work_on(work, change), deadline)
             except HeadMissing:
-                self._prepared = False
+                self._prepared_at = -1
             except CommitLost as lost:
                 if self._find_out(change.id, deadline, lost):
                     return

@@ -11,7 +11,7 @@ from typing import Any, Final, LiteralString
 import msgspec
 
 from etcdcompute.errors import Unavailable
-from etcdcompute.placement.graph.change import Change
+from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import (
     IMPORT,
     TYPES,
@@ -22,10 +22,13 @@ from etcdcompute.placement.graph.documents import (
     ProviderDocument,
     Ref,
 )
+from etcdcompute.placement.graph.memory import Graph
 from etcdcompute.placement.graph.neo4j.connection import Collision, Work
 from etcdcompute.placement.graph.neo4j.loading import Loaded
 from etcdcompute.placement.graph.records import Inventory
 
+# Later than all that is decided in one transaction.
+_WRITTEN: Final = 2**62
 # How many changes are remembered for those who follow them, and how often older ones are dropped.
 _KEPT_CHANGES: Final = 10_000
 _DROPPED_EVERY: Final = 100
@@ -73,6 +76,7 @@ class _Rows:
     owners: list[dict[str, str]] = field(default_factory=list)
     claims: list[dict[str, Any]] = field(default_factory=list)
     used: list[dict[str, Any]] = field(default_factory=list)
+    roots: list[dict[str, str]] = field(default_factory=list)
 
 
 # In this order: a name is free before it is taken, a claim ends before its inventory goes, and comes after it has come.
@@ -240,6 +244,10 @@ _STATEMENTS: Final[tuple[tuple[Callable[[_Rows], list[Any]], LiteralString], ...
         SET i.free = i.capacity - i.used
         """,
     ),
+    (
+        lambda rows: rows.roots,
+        "UNWIND $rows AS row MATCH (p:ResourceProvider {uuid: row.uuid}) SET p.root_uuid = row.root_uuid",
+    ),
     # Who still has one of these keeps it from going.
     (lambda rows: rows.removed_traits, "UNWIND $rows AS name MATCH (t:Trait {name: name}) DELETE t"),
     (lambda rows: rows.removed_classes, "UNWIND $rows AS name MATCH (c:ResourceClass {name: name}) DELETE c"),
@@ -253,6 +261,8 @@ class HeadMissing(Collision):
 def write(work: Work, loaded: Loaded, change: Change) -> int:
     """Carry out a change that was decided on what was loaded; return its revision."""
     revision = _begin(work, change)
+    # Where all stands afterwards is seen from the graph.
+    loaded.graph.apply(Applied(_WRITTEN, {**change.puts, **dict.fromkeys(change.removals)}))
     rows = _compare(loaded, change)
     for pick, statement in _STATEMENTS:
         chosen = pick(rows)
@@ -317,7 +327,7 @@ def _compare(loaded: Loaded, change: Change) -> _Rows:
             case ProviderDocument():
                 before = loaded.providers.get(ref.id)
                 if before is None:
-                    _create_provider(rows, document, change)
+                    _create_provider(rows, document, change, loaded.graph)
                 else:
                     _change_provider(rows, before, document)
             case GenerationDocument() if ref.id in loaded.providers:
@@ -329,6 +339,11 @@ def _compare(loaded: Loaded, change: Change) -> _Rows:
                 created.append({"name": ref.id, "created_at": document.created_at})
             case _:
                 pass
+    # Who moved has taken those below it along.
+    for uuid, root_uuid in loaded.roots.items():
+        node = loaded.graph.node(uuid)
+        if node is not None and node.root.uuid != root_uuid:
+            rows.roots.append({"uuid": uuid, "root_uuid": node.root.uuid})
     rows.used = [
         {"provider": provider, "name": name, "more": more} for (provider, name), more in sorted(used.items()) if more
     ]
@@ -353,8 +368,9 @@ def _remove(rows: _Rows, loaded: Loaded, ref: Ref, used: dict[tuple[str, str], i
         rows.removed_classes.append(ref.id)
 
 
-def _create_provider(rows: _Rows, document: ProviderDocument, change: Change) -> None:
+def _create_provider(rows: _Rows, document: ProviderDocument, change: Change, graph: Graph) -> None:
     uuid = document.uuid
+    node = graph.node(uuid)
     counted = change.puts.get(Ref(Kind.GENERATION, uuid))
     properties = {
         "uuid": uuid,
@@ -362,6 +378,7 @@ def _create_provider(rows: _Rows, document: ProviderDocument, change: Change) ->
         "generation": counted.generation if isinstance(counted, GenerationDocument) else 0,
         "created_at": document.created_at,
         "updated_at": document.updated_at,
+        "root_uuid": node.root.uuid if node is not None else uuid,
     }
     inventories = [
         {"resource_class": name, **_properties(each), "used": 0, "free": each.capacity}
