@@ -4,6 +4,7 @@ Making it takes a microsecond or two per provider, so that nobody else waits for
 """
 
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 from etcdcompute.placement.candidates.topology import InventoryLike, Member
 
@@ -49,7 +50,8 @@ class StillGraph:
     """A topology that does not change."""
 
     def __init__(self, nodes: Iterable[Member]) -> None:
-        listed = list(nodes)
+        # In one order: what is shown as an example shall not depend on who was there first, here or in another process.
+        listed = sorted(nodes, key=attrgetter("uuid"))
         self._nodes = {node.uuid: StillNode(node) for node in listed}
         for node in listed:
             still = self._nodes[node.uuid]

@@ -26,7 +26,7 @@ from neo4j.exceptions import (
 )
 
 from etcdcompute.deadline import Deadline
-from etcdcompute.errors import OutcomeUnknown, Unavailable
+from etcdcompute.errors import OutcomeUnknown, Stopped, Unavailable
 from etcdcompute.placement.graph.neo4j.address import Address
 
 _LOG = logging.getLogger(__name__)
@@ -80,6 +80,7 @@ class Connection:
         self.failures = 0
         self._lock = threading.Lock()
         self._driver: Driver | None = None
+        self._closed = False
         # Why it did not serve the last time; None where it did.
         self.failure: Unavailable | None = None
         self._failed_at = 0.0
@@ -111,6 +112,7 @@ class Connection:
     def close(self) -> None:
         """Let go of all connections."""
         with self._lock:
+            self._closed = True
             driver, self._driver = self._driver, None
         if driver is not None:
             driver.close()
@@ -123,6 +125,8 @@ class Connection:
 
     def _open(self) -> Driver:
         with self._lock:
+            if self._closed:
+                raise Stopped("the connection to Neo4j is closed")
             if self._driver is None:
                 address = self.address
                 self._driver = GraphDatabase.driver(

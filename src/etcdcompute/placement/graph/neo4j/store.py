@@ -102,8 +102,8 @@ class Neo4jStore:
         self._stop.set()
         self._asker.close()
         self._follower.close()
-        self._connection.close()
         self._needed.set()
+        self._connection.close()
         if self._keeper is not None:
             self._keeper.join(timeout=2.0)
 
