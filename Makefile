@@ -44,7 +44,7 @@ guest-image: $(VENV)/.installed  ## Build the small guest image from Debian's pa
 	@$(PYTHON) -m guest build --output $(GUEST_IMAGE)
 
 ##@ the tests
-test: lint unit functional conformance fuzz sanity molecule  ## Everything CI runs
+test: lint unit functional conformance conformance-neo4j fuzz sanity molecule  ## Everything CI runs
 
 lint: $(VENV)/.conformance-installed  ## Formatting, style, types, playbooks
 	@$(BIN)/ruff format --check .
@@ -57,27 +57,32 @@ unit: $(VENV)/.installed  ## Fast tests without servers
 	@$(BIN)/pytest -q -n auto tests/unit
 
 functional: $(VENV)/.installed  ## Tests with a real etcd, placement, libvirt and guest on this machine
-	@tools/packages functional lab
+	@tools/packages functional lab neo4j
 	@# Each etcd takes 64 MB for its log; /tmp may be in memory.
 	@PYTEST_DEBUG_TEMPROOT=/var/tmp $(BIN)/pytest -q tests/functional
 
-conformance: conformance-gabbi conformance-osc differential  ## All that holds our Placement API against OpenStack's
+# GRAPH=neo4j: all of it on the other store.
+conformance: conformance-gabbi conformance-osc differential  ## All that holds our Placement API against OpenStack's (GRAPH=neo4j)
+
+conformance-neo4j:  ## OpenStack's own tests of its Placement API against ours, on the graph in Neo4j
+	@$(MAKE) --no-print-directory conformance-gabbi GRAPH=neo4j
 
 conformance-gabbi: $(VENV)/.conformance-installed  ## OpenStack's own tests of its Placement API against ours, live
-	@tools/packages functional
+	@tools/packages functional neo4j
 	@$(BIN)/python -m tests.conformance.gabbi --graph $(GRAPH)
 
 conformance-osc: $(VENV)/.conformance-installed  ## The tests of OpenStack's command line for it against ours, live
-	@tools/packages functional
+	@tools/packages functional neo4j
 	@$(BIN)/python -m tests.conformance.osc --graph $(GRAPH)
 
 # EXAMPLES=20000: so many random ones, which takes hours; without it the same few hundred every time.
 differential: $(VENV)/.conformance-installed  ## Random requests to ours and to OpenStack's: same answers (EXAMPLES=20000)
-	@EXAMPLES=$(EXAMPLES) $(BIN)/pytest -q -o timeout=0 tests/conformance/differential
+	@tools/packages neo4j
+	@GRAPH=$(GRAPH) EXAMPLES=$(EXAMPLES) $(BIN)/pytest -q -o timeout=0 tests/conformance/differential
 
 # EXAMPLES=2000: so many per route, at random; without it the same few dozen every time.
 fuzz: $(VENV)/.conformance-installed  ## Anything, by the OpenAPI document, against a live service: never a 5xx (EXAMPLES=2000)
-	@tools/packages functional
+	@tools/packages functional neo4j
 	@EXAMPLES=$(EXAMPLES) PYTEST_DEBUG_TEMPROOT=/var/tmp $(BIN)/pytest -q -o timeout=0 tests/conformance/fuzz
 
 sanity: $(VENV)/.installed  ## ansible-test sanity on a staged copy of the collection
@@ -126,4 +131,4 @@ clean:  ## Remove all labs, the virtual environment and all caches
 
 # The parts of a test share one machine.
 .NOTPARALLEL:
-.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional conformance conformance-gabbi conformance-osc differential fuzz sanity molecule molecule-default molecule-neo4j bench bench-instances clean
+.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional conformance conformance-gabbi conformance-osc conformance-neo4j differential fuzz sanity molecule molecule-default molecule-neo4j bench bench-instances clean

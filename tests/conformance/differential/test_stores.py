@@ -1,12 +1,13 @@
 """Both stores, fed the same random requests: the same answers, the same explanations, and in the end the same graph."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conformance.differential.budget import about, budget, in_batches
@@ -96,8 +97,12 @@ def check_sums(server: Neo4jServer) -> None:
     assert server.run("MATCH (p:Project) WHERE NOT (p)-[:OWNS]->() RETURN p.id AS id") == []
 
 
+# Each takes some ten statements of a database where memory takes none; EXAMPLES has as many as elsewhere.
+few: Final = settings(budget, max_examples=25) if not os.environ.get("EXAMPLES") else budget
+
+
 @in_batches
-@budget
+@few
 @given(about(20, steps), st.randoms(use_true_random=False))
 def test_histories(twins: Twins, batch: int, history: list[Step], dice: Any) -> None:
     twins.reset()
@@ -130,7 +135,7 @@ def redeclare(twins: Twins, dice: Any) -> None:
 
 
 @in_batches
-@budget
+@few
 @given(cases())
 def test_searches(twins: Twins, batch: int, case: tuple[Deployment, list[Ask]]) -> None:
     deployment, queries = case

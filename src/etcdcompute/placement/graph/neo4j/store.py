@@ -62,6 +62,7 @@ _PREPARE_S: Final = 60.0
 _HEALTH_S: Final = 2.0
 _RETRY_PREPARING_S: Final = 1.0
 _LOOK_S: Final = 5.0
+_LEAVE_S: Final = 1.0
 _FOUND: Final = "MATCH (c:PlacementChange {id: $id}) RETURN c.revision AS revision"
 
 
@@ -103,9 +104,10 @@ class Neo4jStore:
         self._asker.close()
         self._follower.close()
         self._needed.set()
-        self._connection.close()
         if self._keeper is not None:
-            self._keeper.join(timeout=2.0)
+            # What it has begun it ends, unless that takes long: then it fails on the closed connection.
+            self._keeper.join(timeout=_LEAVE_S)
+        self._connection.close()
 
     def check_health(self) -> dict[str, str]:
         """Ask the server, and whether its schema is ours."""
