@@ -38,6 +38,8 @@ _CONNECT_S: Final = 3.0
 _POOL: Final = 64
 _TRY_AGAIN_S: Final = 0.02
 _LATE_CODES: Final = ("TransactionTimedOut", "LockAcquisitionTimeout", "LockClientStopped", "Terminated")
+# What to try again at once does not help: the database is not there, or has no memory to spare.
+_AWAY: Final = ("DatabaseUnavailable", "MemoryPoolOutOfMemoryError", "StackOverFlowError")
 # What is wrong with our own statements is a bug and nothing to wait for.
 _OURS: Final = "Neo.ClientError.Statement."
 
@@ -88,13 +90,17 @@ class Connection:
 
     def read(self, work: Callable[[Work], _T], deadline: Deadline) -> _T:
         """Work in a transaction that reads, and return what comes of it."""
-        return self._attempt(lambda: self._read(work, deadline))
+        return self._until(deadline, lambda: self._read(work, deadline))
 
     def write(self, work: Callable[[Work], _T], deadline: Deadline) -> _T:
         """Work in a transaction, commit it, and return what came of it; CommitLost."""
+        return self._until(deadline, lambda: self._write(work, deadline))
+
+    def _until(self, deadline: Deadline, call: Callable[[], _T]) -> _T:
+        """Try until it is not somebody else's doing that it fails."""
         while True:
             try:
-                return self._attempt(lambda: self._write(work, deadline))
+                return self._attempt(call)
             except Collision as collision:
                 # Deadlocks, and names that somebody else took first.
                 if deadline.expired:
@@ -222,7 +228,7 @@ class Connection:
             code = error.code or ""
             if code.startswith(_OURS) and not code.endswith("EntityNotFound"):
                 return error
-            if "Deadlock" in code or code.endswith(("EntityNotFound", "Outdated")):
+            if (error.is_retryable() and not code.endswith(_AWAY)) or code.endswith("EntityNotFound"):
                 return Collision(_said(error))
             if any(late in code for late in _LATE_CODES):
                 return self._unavailable("it did not finish in time")
@@ -247,4 +253,5 @@ def _busy(error: Exception) -> bool:
 def _said(error: Exception) -> str:
     """Return what the driver or the server says, on one line."""
     text = getattr(error, "message", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
+    code = getattr(error, "code", None)
+    return " ".join(f"{text} ({code})".split() if code else str(text).split())

@@ -209,7 +209,9 @@ class Neo4jStore:
         return outcome
 
     def _change_all(self, wanted: Scope, decisions: Sequence[Decision]) -> list[Any]:
-        outcomes = offload(self._change_now, wanted, decisions, Deadline.after(self._timeout_s))
+        # Many at once are a load, which waits for them.
+        timeout_s = self._timeout_s if len(decisions) == 1 else _LENGTHY_S
+        outcomes = offload(self._change_now, wanted, decisions, Deadline.after(timeout_s))
         self._follower.tell()
         return outcomes
 
