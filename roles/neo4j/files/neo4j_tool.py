@@ -123,17 +123,17 @@ class Unpacker:
         if what == "bytes":
             return self.take(size).hex()
         if what == "map":
-            return {self.value(): self.value() for _ in range(size)}
+            return {self.value(): self.value() for each in range(size)}
         if what == "structure":
             self.take(1)
-        return [self.value() for _ in range(size)]
+        return [self.value() for each in range(size)]
 
 
 class Connection:
     """One connection with its session, for a few statements one after the other."""
 
     def __init__(self, address: str, password: str, timeout_s: float = ANSWER_S) -> None:
-        host, _, port = address.rpartition(":")
+        host, port = address.rsplit(":", 1)
         try:
             self._socket = socket.create_connection((host.strip("[]"), int(port)), timeout_s)
         except TimeoutError:
@@ -222,7 +222,7 @@ class Connection:
 def setting(name: str) -> str:
     """Return a setting of the server."""
     for line in SETTINGS.read_text(encoding="utf-8").splitlines():
-        found, _, value = line.partition("=")
+        found, value = (*line.split("=", 1), "")[:2]
         if found == name:
             return value
     raise Refused("", f"{SETTINGS} has no {name}")
