@@ -55,7 +55,7 @@ def test_every_step_in_the_code_is_among_these() -> None:
     source = PROJECT / "src" / "etcdcompute"
     calls = {point for path in source.rglob("*.py") for point in re.findall(r'failpoint\("([^"]+)"', path.read_text())}
     calls |= {f"agent.{step}" for step in Step}
-    # An import of the graph is no daemon's step: it is killed at each of its own in test_transfer and test_graph_transfer.
+    # The steps of an import are no daemon's: it is killed at each of them in test_transfer and test_graph_transfer.
     calls = {point for point in calls if not point.startswith("import.")}
     assert calls == {*CREATE, *DELETE, *DELETE_UNASSIGNED, *STOP, *REGISTER, ANSWER}
 
