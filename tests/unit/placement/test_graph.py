@@ -247,13 +247,15 @@ def test_like_hosts_share_what_they_have_in_common() -> None:
 
 
 def test_a_provider_that_is_removed_leaves_the_memory_at_once() -> None:
+    # Other tests' graphs may be in memory still: this one is nobody else's.
+    uuid = "rp-that-goes"
     history = History()
-    history.make(decide.create_provider, "rp", "name", None)
-    history.make(decide.set_inventories, "rp", {"VCPU": Inventory(6)}, None)
+    history.make(decide.create_provider, uuid, "name", None)
+    history.make(decide.set_inventories, uuid, {"VCPU": Inventory(6)}, None)
     gc.disable()
     try:
-        history.make(decide.delete_provider, "rp")
-        assert not [each for each in gc.get_objects() if isinstance(each, Node) and each.uuid == "rp"]
+        history.make(decide.delete_provider, uuid)
+        assert not [each for each in gc.get_objects() if isinstance(each, Node) and each.uuid == uuid]
     finally:
         gc.enable()
 
