@@ -1,7 +1,6 @@
 """Statements of somebody else's making, in one transaction that leaves nothing behind: for the posts' own graph."""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
 from etcdcompute.deadline import Deadline
@@ -13,10 +12,6 @@ Run = Callable[[str, Mapping[str, Any]], list[dict[str, Any]]]
 _T = TypeVar("_T")
 # The largest of the posts' graphs is made in half a minute.
 _MOST_S: Final = 600.0
-
-
-class _Done(Exception):
-    """Ends a transaction that is not to be committed."""
 
 
 def rolled_back(url: str, work: Callable[[Run], _T]) -> _T:
@@ -32,8 +27,7 @@ def rolled_back(url: str, work: Callable[[Run], _T]) -> _T:
             return [row.data() for row in transaction.rows(cast("Any", statement), **parameters)]
 
         found.append(work(run))
-        raise _Done
 
-    with Connection(Address.parse(url)) as connection, suppress(_Done):
-        connection.write(undone, Deadline.after(_MOST_S))
+    with Connection(Address.parse(url)) as connection:
+        connection.rehearse(undone, Deadline.after(_MOST_S))
     return found[-1]
