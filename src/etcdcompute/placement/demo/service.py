@@ -20,7 +20,6 @@ from etcdcompute.placement.graph.trees import Tree
 Say = Callable[[str], None]
 
 # As many as share a few transactions of etcd, and so end long before the store's time limit.
-_BATCH: Final = 100
 _REMOVERS: Final = 8
 _SILENCE_S: Final = 2.0
 _READY_MOST_S: Final = 60.0
@@ -65,7 +64,7 @@ def load(store: GraphStore, topology: Topology, say: Say) -> None:
     """Declare the trees, and have the consumers claim."""
     wanted = list(providers.trees(topology))
     progress = Progress(say, "trees loaded", len(wanted))
-    for batch in _batches(wanted):
+    for batch in _batches(wanted, store.trees_at_once):
         for outcome in store.declare_trees(batch):
             if isinstance(outcome, EtcdComputeError):
                 raise outcome
@@ -167,9 +166,9 @@ def with_left(store: GraphStore, resource_class: str, more_than: int) -> dict[st
     return {each.name: each.inventories[resource_class].capacity - each.used.get(resource_class, 0) for each in found}
 
 
-def _batches(trees: Sequence[Tree]) -> Iterator[Sequence[Tree]]:
-    for begin in range(0, len(trees), _BATCH):
-        yield trees[begin : begin + _BATCH]
+def _batches(trees: Sequence[Tree], size: int) -> Iterator[Sequence[Tree]]:
+    for begin in range(0, len(trees), size):
+        yield trees[begin : begin + size]
 
 
 def total(usages: Iterable[Resources]) -> dict[str, int]:

@@ -48,7 +48,7 @@ from etcdcompute.placement.graph.restoring import (
 )
 from etcdcompute.placement.graph.still import StillGraph
 from etcdcompute.placement.graph.trees import Tree, TreeOutcome
-from etcdcompute.placement.graph.writing import Writers
+from etcdcompute.placement.graph.writing import MOST_OPERATIONS, Writers
 from etcdcompute.placement.insight.capacity import Capacity, compute_capacity
 from etcdcompute.placement.insight.explain import explain
 from etcdcompute.placement.insight.explanation import Explanation
@@ -441,6 +441,11 @@ class EmbeddedStore:
     def declare_tree(self, tree: Tree) -> TreeOutcome:
         """Make a tree what is declared."""
         return self._change(decide_trees.declaration(tree))
+
+    @property
+    def trees_at_once(self) -> int:
+        """As many as may share a transaction: a provider is at least a write."""
+        return MOST_OPERATIONS - 2
 
     def declare_trees(self, trees: Sequence[Tree]) -> list[TreeOutcome | EtcdComputeError]:
         """Make trees what is declared."""

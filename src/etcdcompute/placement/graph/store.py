@@ -116,8 +116,12 @@ class Writes(Protocol):
     def declare_tree(self, tree: Tree) -> TreeOutcome:
         """Make a tree what is declared, all or nothing; see `decide_trees.declare_tree`."""
 
+    @property
+    def trees_at_once(self) -> int:
+        """How many trees a caller who has many best gives to each call of `declare_trees`."""
+
     def declare_trees(self, trees: Sequence[Tree]) -> list[TreeOutcome | EtcdComputeError]:
-        """Declare trees one after another, each all or nothing; return what each came to or why it was refused."""
+        """Declare trees in any order, each all or nothing; return what each came to or why it was refused."""
 
     def delete_tree(self, uuid: str) -> list[str]:
         """Remove a tree that holds no allocations, if it is there; return the uuids that were; ProviderInUse, …"""

@@ -34,7 +34,7 @@ _STALE_PAUSE_S = 0.005
 # How often who waits for a round that others have begun looks whether it is over.
 _SETTLED_MOST_S = 1.0
 # What etcd takes in one transaction unless told otherwise; it counts comparisons and operations apart.
-_MOST_OPERATIONS = 128
+MOST_OPERATIONS = 128
 _REHEARSED = frozenset({Kind.CONSUMER, Kind.GENERATION})
 
 
@@ -95,7 +95,7 @@ class Writers:
         self._lock = threading.Lock()
         self._waiting: deque[_Ticket] = deque()
         self._led = False
-        self._most = _MOST_OPERATIONS
+        self._most = MOST_OPERATIONS
 
     def change(self, decisions: Sequence[Decision], deadline: Deadline) -> list[Any]:
         """Carry out decisions, each by itself all or nothing; return for each its result, or the exception it met.

@@ -33,7 +33,6 @@ from etcdcompute.placement.graph.trees import Tree, TreeOutcome
 _LOG = logging.getLogger(__name__)
 MEDIA_TYPE: Final = "application/x-ndjson"
 MAX_LINE_BYTES: Final = 1024 * 1024
-_BATCH_LINES: Final = 126
 _BATCH_BYTES: Final = 1024 * 1024
 PROGRESS_LINES: Final = 500
 # Refusals that wait for a client to read them; further ones are only counted.
@@ -48,7 +47,7 @@ async def load(streams: Streams, http: HttpRequest) -> StreamedAnswer:
     """Declare the tree of each line."""
     for name in http.query_params:
         raise Problem(400, f"Invalid query string parameters: {name[:100]!r} is not known; there are none.")
-    lines = _Lines(streams, http)
+    lines = _Lines(streams, http, streams.store.trees_at_once)
     # The body is asked for before the answer begins: a client may wait to be told to go on.
     await lines.receive()
     return StreamedAnswer(streams, _Loading(streams, lines).pieces(), MEDIA_TYPE)
@@ -108,9 +107,10 @@ _Outcome = TreeOutcome | _Refusal
 class _Lines:
     """The lines of a request's body as they come in."""
 
-    def __init__(self, streams: Streams, http: HttpRequest) -> None:
+    def __init__(self, streams: Streams, http: HttpRequest, batch: int) -> None:
         self.read = 0
         self.ended = False
+        self._batch = batch
         self._streams = streams
         self._parts = http.stream()
         self._part: asyncio.Future[bytes | None] | None = None
@@ -122,7 +122,7 @@ class _Lines:
     @property
     def enough(self) -> bool:
         """Whether no more should be read before some are taken."""
-        return len(self._waiting) >= _BATCH_LINES or self._waiting_bytes >= _BATCH_BYTES
+        return len(self._waiting) >= self._batch or self._waiting_bytes >= _BATCH_BYTES
 
     @property
     def next(self) -> int:
@@ -133,7 +133,7 @@ class _Lines:
         """Return the lines for a batch; none where none are there."""
         batch: list[_Line] = []
         size = 0
-        while self._waiting and len(batch) < _BATCH_LINES and size < _BATCH_BYTES:
+        while self._waiting and len(batch) < self._batch and size < _BATCH_BYTES:
             line = self._waiting.popleft()
             batch.append(line)
             size += len(line[1] or b"")

@@ -109,6 +109,6 @@ def _decide(loaded: Loaded, decisions: Sequence[Decision], change: Change) -> li
             change.put(ref, document)
         for ref in one.removals:
             change.remove(ref)
-        if len(decisions) > 1:
-            loaded.graph.apply(Applied(number, {**one.puts, **dict.fromkeys(one.removals)}))
+        # The next decision sees it, and what is written is compared with it.
+        loaded.graph.apply(Applied(number, {**one.puts, **dict.fromkeys(one.removals)}))
     return outcomes

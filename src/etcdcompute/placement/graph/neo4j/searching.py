@@ -14,84 +14,88 @@ from typing import Any, Final, LiteralString
 from etcdcompute.placement.candidates.fit import fits
 from etcdcompute.placement.candidates.request import CandidateRequest
 from etcdcompute.placement.graph.neo4j.connection import Work
-from etcdcompute.placement.graph.neo4j.nodes import MEMBER, Planter, SearchNode
+from etcdcompute.placement.graph.neo4j.nodes import MEMBERS, TREES, Planter, SearchNode
 from etcdcompute.placement.graph.standard import SHARES_VIA_AGGREGATE
 
 _ALL: Final = 2**31 - 1
 _BATCH: Final = 512
-# How far the database counts to find out what is rare.
-_COUNTED: Final = 1000
-# Trees to fetch at first for each candidate that is wanted.
+# How far the database counts to find out what is rare: where a few candidates are wanted, and where all are.
+_COUNTED_FOR_FEW: Final = 100
+_COUNTED: Final = 10_000
+# Trees to look at first for each candidate that is wanted, how many of them to fetch, and how many times as many next.
+_FIRST_LOOK: Final = 50
 _FIRST_TREES: Final = 2
-# How many times as many next.
 _MORE_TREES: Final = 8
 
 _COUNT: Final = """
 UNWIND $parts AS part
 RETURN part.number AS number,
-       COUNT { MATCH (i:Inventory) WHERE i.resource_class = part.name AND i.free >= part.amount RETURN i LIMIT 1000 }
-       + COUNT { MATCH (t:Trait)<-[:HAS]-(p) WHERE t.name IN part.traits RETURN p LIMIT 1000 }
-       + COUNT { MATCH (a:Aggregate)<-[:MEMBER_OF]-(p) WHERE a.uuid IN part.aggregates RETURN p LIMIT 1000 } AS count
+       COUNT { MATCH (i:Inventory) WHERE i.resource_class = part.name AND i.free >= part.amount RETURN i LIMIT $most }
+       + COUNT { MATCH (t:Trait)<-[:HAS]-(p) WHERE t.name IN part.traits RETURN p LIMIT $most }
+       + COUNT { MATCH (a:Aggregate)<-[:MEMBER_OF]-(p) WHERE a.uuid IN part.aggregates RETURN p LIMIT $most } AS count
 """
-# From providers to the roots of their trees, and which of these are kept.
-_CHECK: Final[LiteralString] = """
-WITH DISTINCT p.root_uuid AS root_uuid
-WHERE all(part IN $parts WHERE
-          EXISTS { MATCH (m:ResourceProvider {root_uuid: root_uuid})-[:PROVIDES]->(i:Inventory)
+# From the roots of trees to those that are kept, and what is in these. Patterns begin at members, which are known:
+# without labels there is no index by which the planner could come from the other side, through the whole graph.
+_CHECK: Final[LiteralString] = (
+    """
+WITH DISTINCT p.root_uuid AS root_uuid LIMIT $examined
+"""
+    + MEMBERS
+    + """
+WITH members
+WHERE all(part IN $parts WHERE any(m IN members WHERE
+          EXISTS { (m)-[:PROVIDES]->(i)
                    WHERE i.resource_class = part.name AND i.free >= part.amount AND i.max_unit >= part.amount }
-          OR EXISTS { MATCH (m:ResourceProvider {root_uuid: root_uuid})-[:HAS]->(t) WHERE t.name IN part.traits }
-          OR EXISTS { MATCH (m:ResourceProvider {root_uuid: root_uuid})-[:MEMBER_OF]->(a)
-                      WHERE a.uuid IN part.aggregates })
-WITH root_uuid LIMIT $most
+          OR EXISTS { (m)-[:HAS]->(t) WHERE t.name IN part.traits }
+          OR EXISTS { (m)-[:MEMBER_OF]->(a) WHERE a.uuid IN part.aggregates }))
+WITH members LIMIT $most
 """
+    + TREES
+)
 _BY_ROOM: Final[LiteralString] = (
     """
 MATCH (i:Inventory)
 WHERE i.resource_class = $lead.name AND i.free >= $lead.amount AND i.max_unit >= $lead.amount
-MATCH (i)<-[:PROVIDES]-(p:ResourceProvider)
+MATCH (i)<-[:PROVIDES]-(p)
 """
     + _CHECK
-    + MEMBER
 )
-_BY_TRAIT: Final[LiteralString] = (
-    "MATCH (t:Trait)<-[:HAS]-(p:ResourceProvider) WHERE t.name IN $lead.traits" + _CHECK + MEMBER
-)
-_BY_AGGREGATE: Final[LiteralString] = (
-    "MATCH (a:Aggregate)<-[:MEMBER_OF]-(p:ResourceProvider) WHERE a.uuid IN $lead.aggregates" + _CHECK + MEMBER
-)
+_BY_TRAIT: Final[LiteralString] = "MATCH (t:Trait)<-[:HAS]-(p) WHERE t.name IN $lead.traits" + _CHECK
+_BY_AGGREGATE: Final[LiteralString] = "MATCH (a:Aggregate)<-[:MEMBER_OF]-(p) WHERE a.uuid IN $lead.aggregates" + _CHECK
 # A part that shared providers satisfy, too, leads to those whose trees they share with.
 _BY_ANY: Final[LiteralString] = (
     """
 CALL {
-  MATCH (i:Inventory)<-[:PROVIDES]-(p:ResourceProvider)
+  MATCH (i:Inventory)<-[:PROVIDES]-(p)
   WHERE i.resource_class = $lead.name AND i.free >= $lead.amount AND i.max_unit >= $lead.amount
   RETURN p
   UNION ALL
-  MATCH (t:Trait)<-[:HAS]-(p:ResourceProvider) WHERE t.name IN $lead.traits
+  MATCH (t:Trait)<-[:HAS]-(p) WHERE t.name IN $lead.traits
   RETURN p
   UNION ALL
-  MATCH (a:Aggregate)<-[:MEMBER_OF]-(p:ResourceProvider) WHERE a.uuid IN $lead.aggregates
+  MATCH (a:Aggregate)<-[:MEMBER_OF]-(p) WHERE a.uuid IN $lead.aggregates
   RETURN p
 }
 """
     + _CHECK
-    + MEMBER
 )
-_BY_TREE: Final[LiteralString] = "MATCH (p:ResourceProvider) WHERE p.uuid IN $lead.trees" + _CHECK + MEMBER
-_FROM_ALL: Final[LiteralString] = "MATCH (p:ResourceProvider) WHERE p.uuid = p.root_uuid" + _CHECK + MEMBER
+_BY_TREE: Final[LiteralString] = "MATCH (p:ResourceProvider) WHERE p.uuid IN $lead.trees" + _CHECK
+_FROM_ALL: Final[LiteralString] = "MATCH (p:ResourceProvider) WHERE p.uuid = p.root_uuid" + _CHECK
 _TREE_OF: Final[LiteralString] = (
     """
 MATCH (p:ResourceProvider {uuid: $uuid})
 WITH p.root_uuid AS root_uuid
 """
-    + MEMBER
+    + MEMBERS
+    + TREES
 )
 _SHARING: Final[LiteralString] = (
     """
-MATCH (:Trait {name: $trait})<-[:HAS]-(p:ResourceProvider)
+MATCH (:Trait {name: $trait})<-[:HAS]-(p)
 WITH DISTINCT p.root_uuid AS root_uuid
 """
-    + MEMBER
+    + MEMBERS
+    + TREES
 )
 
 
@@ -146,42 +150,45 @@ class StoredTopology:
 
     def all_nodes(self) -> Iterable[SearchNode]:
         """Return all providers; they are fetched."""
-        self._fetch(_FROM_ALL, parts=[], most=_ALL)
+        self._fetch(_FROM_ALL, parts=[], examined=_ALL, most=_ALL)
         return self._planter.nodes.values()
 
     def anchors(self, request: CandidateRequest, trees: Mapping[str, SearchNode]) -> Iterator[list[SearchNode]]:
         """Yield the roots to look at, some at a time, each once; `trees` holds those that groups have to be below."""
         parts = list(dict.fromkeys(self._parts(request)))
-        statement, lead, led = self._choose(parts, trees)
-        given = {
-            "lead": lead,
-            # What leads is satisfied.
-            "parts": [part.row() for part in parts if part is not led],
-        }
-        for roots in self._batches(statement, given, request.limit):
+        found = self._all(parts, trees) if request.limit is None else self._few(parts, trees, request.limit)
+        for roots in found:
             yield [
                 root
                 for root in roots
                 if request.root_required <= root.traits and root.traits.isdisjoint(request.root_forbidden)
             ]
 
-    def _batches(
-        self, statement: LiteralString, given: Mapping[str, Any], limit: int | None
-    ) -> Iterator[list[SearchNode]]:
-        """Yield roots as the database finds them; where few are wanted ask for a few, and for more if need be."""
-        if limit is None:
-            roots = self._planter.plant(self._work.stream(statement, **given, most=_ALL))
-            while some := list(islice(roots, _BATCH)):
-                yield some
-            return
+    def _all(self, parts: Sequence[_Part], trees: Mapping[str, SearchNode]) -> Iterator[list[SearchNode]]:
+        """Yield the roots of all trees that may have candidates, as the database finds them."""
+        statement, given = self._choose(parts, trees, _COUNTED)
+        roots = self._planter.plant(self._work.stream(statement, **given, examined=_ALL, most=_ALL))
+        while some := list(islice(roots, _BATCH)):
+            yield some
+
+    def _few(self, parts: Sequence[_Part], trees: Mapping[str, SearchNode], limit: int) -> Iterator[list[SearchNode]]:
+        """Yield some roots, and more as long as they are asked for.
+
+        Most requests fit nearly everywhere: then the first trees that come along will do, whatever leads to them.
+        Otherwise it is worth while to find out what is rare.
+        """
+        statement, given = self._choose(parts, trees, _COUNTED_FOR_FEW)
+        examined, most = _FIRST_LOOK * limit, _FIRST_TREES * limit
         seen: set[SearchNode] = set()
-        most = _FIRST_TREES * limit
         while True:
-            found = self._fetch(statement, **given, most=most)
+            found = self._fetch(statement, **given, examined=examined, most=most)
             yield sorted(set(found) - seen, key=_uuid_of)
-            if len(found) < most:
+            if examined == _ALL and len(found) < most:
                 return
             seen.update(found)
+            if examined < _ALL:
+                statement, given = self._choose(parts, trees, _COUNTED)
+                examined = _ALL
             most *= _MORE_TREES
 
     def let_go(self) -> None:
@@ -193,19 +200,24 @@ class StoredTopology:
         return list(self._planter.plant(self._work.stream(statement, **parameters)))
 
     def _choose(
-        self, parts: Sequence[_Part], trees: Mapping[str, SearchNode]
-    ) -> tuple[LiteralString, dict[str, Any], _Part | None]:
-        """Return the statement to begin with, what leads it, and the part that this is."""
-        if trees and all(not sharing for sharing in self._shared_with(trees)):
-            return _BY_TREE, {"trees": [min(root.uuid for root in trees.values())]}, None
+        self, parts: Sequence[_Part], trees: Mapping[str, SearchNode], counted: int
+    ) -> tuple[LiteralString, dict[str, Any]]:
+        """Return the statement to begin with, and its parameters: what leads it, and what else is wanted."""
+        if trees and not any(self._shared_with(trees)):
+            lead = {"trees": [min(root.uuid for root in trees.values())]}
+            return _BY_TREE, {"lead": lead, "parts": [part.row() for part in parts]}
         if not parts:
-            return _FROM_ALL, {}, None
-        if len(parts) == 1:
-            return parts[0].statement, parts[0].row(), parts[0]
+            return _FROM_ALL, {"parts": []}
+        led = parts[0] if len(parts) == 1 else self._rarest(parts, counted)
+        # What leads is satisfied.
+        return led.statement, {"lead": led.row(), "parts": [part.row() for part in parts if part is not led]}
+
+    def _rarest(self, parts: Sequence[_Part], counted: int) -> _Part:
+        """Return the part that the fewest providers satisfy; the first of those that so many do."""
         rows = [{"number": number, **part.row()} for number, part in enumerate(parts)]
-        counts = {row["number"]: row["count"] for row in self._work.rows(_COUNT, parts=rows)}
-        lead = parts[min(counts, key=lambda number: (counts[number], number))]
-        return lead.statement, lead.row(), lead
+        found = self._work.rows(_COUNT, parts=rows, most=counted)
+        _, number = min((int(count), int(number)) for number, count in found)
+        return parts[number]
 
     def _shared_with(self, trees: Mapping[str, SearchNode]) -> Iterator[bool]:
         """Tell of each tree whether something in it may be shared with others."""
@@ -233,8 +245,8 @@ def warm_up(work: Work) -> None:
     # The ways by which most requests go; a search has time enough to plan another.
     StoredTopology(work).sharing_nodes()
     part = _Part("", 1, ("",), ("",)).row()
-    work.run(_COUNT, parts=[{"number": 0, **part}])
-    work.run(_BY_ROOM, lead=part, parts=[part], most=0)
+    work.run(_COUNT, parts=[{"number": 0, **part}], most=1)
+    work.run(_BY_ROOM, lead=part, parts=[part], examined=0, most=0)
 
 
 def _aggregates(nodes: Iterable[SearchNode]) -> tuple[str, ...]:

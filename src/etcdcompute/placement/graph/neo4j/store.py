@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 from etcdcompute.deadline import Deadline
@@ -63,6 +64,9 @@ _HEALTH_S: Final = 2.0
 _RETRY_PREPARING_S: Final = 1.0
 _LOOK_S: Final = 5.0
 _LEAVE_S: Final = 1.0
+# What goes into one transaction of a load, and how many of these are under way at once.
+_TREES_A_TRANSACTION: Final = 500
+_TRANSACTIONS: Final = 2
 _FOUND: Final = "MATCH (c:PlacementChange {id: $id}) RETURN c.revision AS revision"
 
 
@@ -495,8 +499,29 @@ class Neo4jStore:
         """Make a tree what is declared."""
         return self._change(scope.of_trees([tree]), decide_trees.declaration(tree))
 
+    @property
+    def trees_at_once(self) -> int:
+        """As many as keep two transactions busy."""
+        return _TREES_A_TRANSACTION * _TRANSACTIONS
+
     def declare_trees(self, trees: Sequence[Tree]) -> list[TreeOutcome | EtcdComputeError]:
-        """Make trees what is declared."""
+        """Make trees what is declared; while some are decided here, Neo4j writes others."""
+        parts = [trees[at : at + _TREES_A_TRANSACTION] for at in range(0, len(trees), _TREES_A_TRANSACTION)]
+        if len(parts) == 1:
+            return self._declare(trees)
+        return offload(self._declare_side_by_side, parts)
+
+    def _declare_side_by_side(self, parts: Sequence[Sequence[Tree]]) -> list[TreeOutcome | EtcdComputeError]:
+        with ThreadPoolExecutor(_TRANSACTIONS, thread_name_prefix="placement-trees") as pool:
+            return list(chain.from_iterable(pool.map(self._declare_or_fail, parts)))
+
+    def _declare_or_fail(self, trees: Sequence[Tree]) -> list[TreeOutcome | EtcdComputeError]:
+        try:
+            return self._declare(trees)
+        except EtcdComputeError as error:
+            return [error] * len(trees)
+
+    def _declare(self, trees: Sequence[Tree]) -> list[TreeOutcome | EtcdComputeError]:
         return self._change_all(scope.of_trees(trees), [decide_trees.declaration(tree) for tree in trees])
 
     def delete_tree(self, uuid: str) -> list[str]:
