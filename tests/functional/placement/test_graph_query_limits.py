@@ -283,6 +283,15 @@ def resident_mib() -> float:
     raise AssertionError("no VmRSS")
 
 
+def await_queries(server: Neo4jServer, count: int) -> None:
+    """Wait until the server works at so many sums without an end."""
+    under_way = (
+        "SHOW TRANSACTIONS YIELD currentQuery WHERE currentQuery STARTS WITH 'UNWIND range(1, 1000000000000)' "
+        "RETURN count(*) AS count"
+    )
+    eventually(lambda: server.run(under_way)[0]["count"] == count, f"{count} queries to be under way")
+
+
 def test_the_end_of_the_service_ends_queries(server: Neo4jServer) -> None:
     asker = Asker(Address.parse(server.url))
     ended: list[EtcdComputeError] = []
@@ -294,7 +303,7 @@ def test_the_end_of_the_service_ends_queries(server: Neo4jServer) -> None:
 
     thread = threading.Thread(target=endless)
     thread.start()
-    time.sleep(1)
+    await_queries(server, 1)
     asker.close()
     thread.join(5)
     assert not thread.is_alive()
@@ -347,7 +356,7 @@ def test_over_http(server: Neo4jServer, tmp_path: Path) -> None:
         threads = [threading.Thread(target=endless) for _ in range(4)]
         for thread in threads:
             thread.start()
-        time.sleep(2)
+        await_queries(server, len(threads))
         with pytest.raises(Unavailable, match="4 queries are under way already"):
             client.query("RETURN 1")
         client.list_resource_providers()

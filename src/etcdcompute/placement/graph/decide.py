@@ -285,7 +285,6 @@ def _check_generation(node: Node, generation: int | None, message: str) -> None:
 
 def inventory_in_use(graph: Graph, node: Node, classes: list[str]) -> InventoryInUse:
     """Return the refusal to remove inventories of a provider, which says who has claimed from them."""
-    """Return the error that names who has claimed from inventories that are to go."""
     users = {
         consumer
         for consumer in node.consumers

@@ -12,7 +12,7 @@ import msgspec
 
 from etcdcompute.model.document import Document
 from etcdcompute.placement.candidates import anchors
-from etcdcompute.placement.candidates.request import CandidateRequest, ProviderSummary
+from etcdcompute.placement.candidates.request import CandidateRequest
 from etcdcompute.placement.graph import standard
 from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import (
@@ -29,6 +29,7 @@ from etcdcompute.placement.graph.documents import (
 from etcdcompute.placement.graph.pool import Pool
 from etcdcompute.placement.graph.records import Consumer, Inventory, Named, Provider
 from etcdcompute.placement.graph.room import RoomIndex
+from etcdcompute.placement.graph.treenode import TreeNode
 
 _EMPTY = ProviderDocument(uuid="", name="")
 
@@ -36,80 +37,37 @@ _EMPTY = ProviderDocument(uuid="", name="")
 D = TypeVar("D", bound=Document)
 
 
-class Node:
-    """One provider with its place in the tree and what is claimed from it.
+class Node(TreeNode):
+    """One provider with what is claimed from it.
 
     `revision` is that of the generation's document, which every change of the provider rewrites. `room` is the most
     that one claim can take: what is free, and no more than the max_unit; `coarse` tells that some inventory is given
-    in portions only. `used` is replaced, never changed: summaries, which are kept until something changes, show it.
+    in portions only.
     """
 
     __slots__ = (
-        "_summary",
         "aggregates",
-        "capacities",
-        "children",
         "coarse",
         "consumers",
         "document",
         "generation",
         "inventories",
-        "name",
-        "parent",
         "revision",
         "room",
-        "root",
         "shares",
-        "traits",
-        "used",
-        "uuid",
     )
 
     def __init__(self, uuid: str) -> None:
-        self.uuid = uuid
-        self.name = ""
+        super().__init__(uuid, "")
         self.document = _EMPTY
         self.generation = 0
         self.revision = 0
-        self.parent: Node | None = None
-        self.root: Node = self
-        self.children: dict[str, Node] = {}
         self.inventories: Mapping[str, Inventory] = {}
-        self.capacities: Mapping[str, int] = {}
         self.room: dict[str, int] = {}
         self.coarse = False
-        self.traits: frozenset[str] = frozenset()
         self.aggregates: frozenset[str] = frozenset()
         self.shares = False
-        self.used: Mapping[str, int] = {}
         self.consumers: set[str] = set()
-        self._summary: ProviderSummary | None = None
-
-    def tree(self) -> Sequence["Node"]:
-        """Return this node and all below it, parents first."""
-        if not self.children:
-            return (self,)
-        # The standard routes set no limit to depth, Python does.
-        nodes, waiting = [], [self]
-        while waiting:
-            node = waiting.pop()
-            nodes.append(node)
-            if node.children:
-                waiting.extend(reversed(node.children.values()))
-        return nodes
-
-    def summary(self) -> ProviderSummary:
-        """Return what an answer to a search says of it."""
-        summary = self._summary
-        if summary is None:
-            parent = self.parent.uuid if self.parent else None
-            summary = ProviderSummary(self.uuid, self.capacities, self.used, self.traits, parent, self.root.uuid)
-            self._summary = summary
-        return summary
-
-    def forget_summary(self) -> None:
-        """Drop the summary: what it says has changed."""
-        self._summary = None
 
     def record(self) -> Provider:
         """Return the provider as a value that later changes do not touch."""

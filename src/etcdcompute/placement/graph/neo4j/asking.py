@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from neo4j import READ_ACCESS, Driver, GraphDatabase, Result, Transaction
+from neo4j import READ_ACCESS, Driver, Result, Transaction
 from neo4j.exceptions import (
     AuthError,
     ClientError,
@@ -32,6 +32,7 @@ from etcdcompute.errors import AccessDenied, EtcdComputeError, InvalidInput, Sto
 from etcdcompute.placement.graph.errors import QueryMayOnlyRead, QueryTooLarge, QueryTooLong
 from etcdcompute.placement.graph.neo4j.address import Address
 from etcdcompute.placement.graph.neo4j.bounds import Bounds
+from etcdcompute.placement.graph.neo4j.driver import open_driver
 from etcdcompute.placement.graph.neo4j.values import plain
 from etcdcompute.placement.graph.questions import MOST_BYTES, MOST_TIMEOUT_S, QueryResult
 
@@ -123,17 +124,7 @@ class Asker:
             if self._closed:
                 raise Stopped(_ENDS)
             if self._driver is None:
-                self._driver = GraphDatabase.driver(
-                    f"bolt://{self._address.host_port}",
-                    auth=(self._address.user, self._address.password),
-                    connection_timeout=_CONNECT_S,
-                    connection_acquisition_timeout=_CONNECT_S,
-                    liveness_check_timeout=0,
-                    max_connection_pool_size=_POOL,
-                    notifications_min_severity="OFF",
-                    telemetry_disabled=True,
-                    user_agent="etcd-compute",
-                )
+                self._driver = open_driver(self._address, connections=_POOL, connect_s=_CONNECT_S, check_idle=True)
             return self._driver
 
     def _bind(self, transaction: Transaction, timeout_s: float) -> Bounds:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, LiteralString, Self, TypeVar
 
-from neo4j import READ_ACCESS, WRITE_ACCESS, Driver, GraphDatabase, Record, Result, Transaction
+from neo4j import READ_ACCESS, WRITE_ACCESS, Driver, Record, Result, Transaction
 from neo4j.exceptions import (
     AuthError,
     ConfigurationError,
@@ -28,6 +28,7 @@ from neo4j.exceptions import (
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import OutcomeUnknown, Stopped, Unavailable
 from etcdcompute.placement.graph.neo4j.address import Address
+from etcdcompute.placement.graph.neo4j.driver import open_driver
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -134,17 +135,7 @@ class Connection:
             if self._closed:
                 raise Stopped("the connection to Neo4j is closed")
             if self._driver is None:
-                address = self.address
-                self._driver = GraphDatabase.driver(
-                    f"bolt://{address.host_port}",
-                    auth=(address.user, address.password),
-                    connection_timeout=_CONNECT_S,
-                    connection_acquisition_timeout=_CONNECT_S,
-                    max_connection_pool_size=_POOL,
-                    notifications_min_severity="OFF",
-                    telemetry_disabled=True,
-                    user_agent="etcd-compute",
-                )
+                self._driver = open_driver(self.address, connections=_POOL, connect_s=_CONNECT_S)
             return self._driver
 
     def _attempt(self, call: Callable[[], _T]) -> _T:

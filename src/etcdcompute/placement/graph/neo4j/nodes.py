@@ -1,13 +1,13 @@
 """Providers as a search sees them: built straight from rows, with nothing that only changes need."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, LiteralString
 
 from neo4j import Record
 
-from etcdcompute.placement.candidates.request import ProviderSummary
 from etcdcompute.placement.graph.records import Inventory
 from etcdcompute.placement.graph.standard import SHARES_VIA_AGGREGATE
+from etcdcompute.placement.graph.treenode import TreeNode
 
 # From the root of a tree to its members: by an index, and tree by tree, so that who wants a few trees pays for a few.
 MEMBERS: Final[LiteralString] = """
@@ -40,66 +40,19 @@ _ANY: Final = Inventory(0, 0)
 _Member = list[Any]
 
 
-class SearchNode:
-    """One provider with its place in its tree, and what is free; a `ProviderLike`, and a `Member` for explanations."""
+class SearchNode(TreeNode):
+    """One provider and what is free; a `ProviderLike`, and a `Member` for explanations."""
 
-    __slots__ = (
-        "_summary",
-        "aggregates",
-        "capacities",
-        "children",
-        "coarse",
-        "inventories",
-        "name",
-        "parent",
-        "room",
-        "root",
-        "shares",
-        "traits",
-        "used",
-        "uuid",
-    )
+    __slots__ = ("aggregates", "coarse", "inventories", "room", "shares")
 
     def __init__(self, uuid: str, name: str, traits: frozenset[str], aggregates: frozenset[str]) -> None:
-        self.uuid = uuid
-        self.name = name
-        self.parent: SearchNode | None = None
-        self.root: SearchNode = self
-        self.children: dict[str, SearchNode] = {}
+        super().__init__(uuid, name)
         self.inventories: Mapping[str, Inventory] = {}
-        self.capacities: Mapping[str, int] = {}
-        self.used: Mapping[str, int] = {}
         self.room: Mapping[str, int] = {}
         self.coarse = False
         self.traits = traits
         self.aggregates = aggregates
         self.shares = SHARES_VIA_AGGREGATE in traits
-        self._summary: ProviderSummary | None = None
-
-    def tree(self) -> Sequence["SearchNode"]:
-        """Return this node and all below it, parents first."""
-        if not self.children:
-            return (self,)
-        nodes, waiting = [], [self]
-        while waiting:
-            node = waiting.pop()
-            nodes.append(node)
-            if node.children:
-                waiting.extend(reversed(node.children.values()))
-        return nodes
-
-    def part(self) -> None:
-        """Let go of the tree; what identifies the provider stays."""
-        self.parent = None
-        self.root = _NOWHERE
-        self.children = {}
-
-    def summary(self) -> ProviderSummary:
-        """Return what an answer to a search says of it."""
-        if self._summary is None:
-            parent = self.parent.uuid if self.parent else None
-            self._summary = ProviderSummary(self.uuid, self.capacities, self.used, self.traits, parent, self.root.uuid)
-        return self._summary
 
 
 _NOWHERE = SearchNode("", "", frozenset(), frozenset())
@@ -121,6 +74,13 @@ class Planter:
                 if members:
                     known = self.nodes.get(members[0][0])
                     yield self._grow(members) if known is None else known.root
+
+    def let_go(self) -> None:
+        """Take the trees apart: what points up and down would stay in memory for long. Identities stay."""
+        for node in self.nodes.values():
+            node.parent = None
+            node.root = _NOWHERE
+            node.children = {}
 
     def _grow(self, members: list[_Member]) -> SearchNode:
         """Make the members of one tree, and link them."""

@@ -192,9 +192,8 @@ class StoredTopology:
             most *= _MORE_TREES
 
     def let_go(self) -> None:
-        """Take the trees apart when the search is over: what points up and down would stay in memory for long."""
-        for node in self._planter.nodes.values():
-            node.part()
+        """Let go of the trees when the search is over."""
+        self._planter.let_go()
 
     def _fetch(self, statement: LiteralString, **parameters: Any) -> list[SearchNode]:
         return list(self._planter.plant(self._work.stream(statement, **parameters)))
