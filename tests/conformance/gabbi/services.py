@@ -7,6 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,10 +22,10 @@ from etcdcompute.placement.graph.embedded import EmbeddedStore
 from etcdcompute.placement.graph.etcd import EtcdJournal
 from etcdcompute.placement.graph.journal import Journal, MemoryJournal
 from etcdcompute.placement.graph.neo4j.address import Address
-from etcdcompute.placement.graph.neo4j.connection import Connection
+from etcdcompute.placement.graph.neo4j.connection import Connection, Work
 from etcdcompute.placement.graph.neo4j.loading import load
 from etcdcompute.placement.graph.neo4j.schema import prepare
-from etcdcompute.placement.graph.neo4j.scope import of_documents
+from etcdcompute.placement.graph.neo4j.scope import Scope, of_documents
 from etcdcompute.placement.graph.neo4j.writing import write
 from etcdcompute.placement.serve import serve
 from tests.conformance.gabbi.profiles import Profile
@@ -171,7 +172,7 @@ class Neo4jServices(ProcessServices):
         change = Change(puts=dict(documents))
         if not change.empty:
             scope = of_documents(change.puts)
-            self._connection.write(lambda work: write(work, load(work, scope), change), Deadline.after(START_TIMEOUT_S))
+            self._connection.write(partial(_put, scope=scope, change=change), Deadline.after(START_TIMEOUT_S))
 
 
 def _end(process: subprocess.Popen[bytes], log: Path) -> None:
@@ -182,6 +183,12 @@ def _end(process: subprocess.Popen[bytes], log: Path) -> None:
     assert status == 0, f"the service ended with {status}: {said[-3000:]}"
     assert "BUG" not in said, said[said.index("BUG") :][:3000]
     assert "Traceback" not in said, said[said.index("Traceback") :][:3000]
+
+
+def _put(work: Work, scope: Scope, change: Change) -> None:
+    loaded = load(work, scope)
+    loaded.apply(change)
+    write(work, loaded, change)
 
 
 def _write(journal: Journal, documents: Documents) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from etcdcompute.errors import EtcdComputeError
-from etcdcompute.placement.graph.change import Applied, Change
+from etcdcompute.placement.graph.change import Change
 from etcdcompute.placement.graph.documents import HEAD, Kind, Ref
 from etcdcompute.placement.graph.memory import Graph
 from etcdcompute.placement.graph.neo4j.connection import Work
-from etcdcompute.placement.graph.neo4j.loading import LOADED, Loaded, load
+from etcdcompute.placement.graph.neo4j.loading import Loaded, load
 from etcdcompute.placement.graph.neo4j.scope import Scope
 from etcdcompute.placement.graph.neo4j.writing import HeadMissing, write
 
@@ -95,7 +95,7 @@ def _lock(work: Work, refs: Collection[Ref]) -> set[Ref]:
 def _decide(loaded: Loaded, decisions: Sequence[Decision], change: Change) -> list[Any]:
     """Fill the change with what the decisions come to, each seeing those before it; return results and refusals."""
     outcomes: list[Any] = []
-    for number, decision in enumerate(decisions, LOADED + 1):
+    for decision in decisions:
         one = Change(id=change.id)
         try:
             outcomes.append(decision(loaded.graph, one))
@@ -110,5 +110,5 @@ def _decide(loaded: Loaded, decisions: Sequence[Decision], change: Change) -> li
         for ref in one.removals:
             change.remove(ref)
         # The next decision sees it, and what is written is compared with it.
-        loaded.graph.apply(Applied(number, {**one.puts, **dict.fromkeys(one.removals)}))
+        loaded.apply(one)
     return outcomes

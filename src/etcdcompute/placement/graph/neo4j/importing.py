@@ -10,12 +10,12 @@ from typing import Final
 
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import Conflict
-from etcdcompute.placement.graph.change import Applied, Change
+from etcdcompute.placement.graph.change import Change
 from etcdcompute.placement.graph.documents import IMPORT, ImportDocument
 from etcdcompute.placement.graph.memory import Graph
 from etcdcompute.placement.graph.neo4j.connection import Connection, Work
 from etcdcompute.placement.graph.neo4j.deciding import lock_head
-from etcdcompute.placement.graph.neo4j.loading import LOADED, Loaded, load
+from etcdcompute.placement.graph.neo4j.loading import Loaded, load
 from etcdcompute.placement.graph.neo4j.questions import read_snapshot
 from etcdcompute.placement.graph.neo4j.scope import of_documents
 from etcdcompute.placement.graph.neo4j.writing import write
@@ -86,7 +86,7 @@ def put_documents(work: Work, change: Change, run: str) -> None:
     loaded = load(work, scope)
     if any(ref.id in loaded.providers or ref.id in loaded.consumers for ref in change.puts):
         raise Conflict(ANOTHER_IMPORT)
-    loaded.graph.apply(Applied(LOADED + 1, {**change.puts, **dict.fromkeys(change.removals)}))
+    loaded.apply(change)
     write(work, loaded, change)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, LiteralString
 from neo4j import Record
 
 from etcdcompute.model.document import Document
+from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import (
     ConsumerDocument,
     GenerationDocument,
@@ -87,6 +88,12 @@ class Loaded:
     providers: dict[str, ProviderDocument] = field(default_factory=dict)
     roots: dict[str, str] = field(default_factory=dict)
     consumers: dict[str, ConsumerDocument] = field(default_factory=dict)
+    _revision: int = LOADED
+
+    def apply(self, change: Change) -> None:
+        """Have the graph show what was decided; the documents stay those of the database."""
+        self._revision += 1
+        self.graph.apply(Applied(self._revision, {**change.puts, **dict.fromkeys(change.removals)}))
 
 
 def load(work: Work, scope: Scope) -> Loaded:
