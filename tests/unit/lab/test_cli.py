@@ -18,8 +18,18 @@ from tests.unit.lab.test_state import a_state
 
 @pytest.fixture(autouse=True)
 def _unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LAB_NAME", "LAB_RELEASE", "LAB_SUBNET", "LAB_NODE_NAMES", "LAB_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
+    for name in (
+        "NAME",
+        "NODES",
+        "RELEASE",
+        "SUBNET",
+        "NODE_NAMES",
+        "MIRROR",
+        "VM_CPUS",
+        "VM_MEMORY_MIB",
+        "VM_DISK_GIB",
+    ):
+        monkeypatch.delenv(f"LAB_{name}", raising=False)
     monkeypatch.setattr(cli, "_become_root", lambda _arguments: None)
     # What is tested here lies behind the question who runs it.
     monkeypatch.setattr("os.geteuid", lambda: 0)
