@@ -40,7 +40,7 @@ _QEMU_MIB = 350
 # no_timer_check: on a loaded machine the kernel's check of its emulated timer can fail, and then it panics.
 _COMMAND_LINE = (
     "console=ttyS0,115200 root=/dev/vda rw quiet net.ifnames=0 nokaslr cryptomgr.notests no_timer_check "
-    "random.trust_cpu=on mitigations=off edd=off"
+    "random.trust_cpu=on mitigations=off edd=off systemd.ssh_auto=no"
 )
 
 
