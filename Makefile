@@ -117,6 +117,14 @@ molecule-nested: $(VENV)/.installed guest-image  ## Three QEMU machines with nes
 	@tools/packages lab lab-vm
 	@$(BIN)/molecule test --scenario-name nested-vm
 
+# A lab of its own: three controllers, so that one may be missing. It stays when a test fails (make lab-destroy LAB_NAME=faults).
+lab-faults: $(VENV)/.installed guest-image  ## Power cuts, full disks, wrong clocks, lossy networks, on three machines
+	@tools/packages lab lab-vm
+	@$(LAB) up --name faults --kind vm --controllers 3 --bind "$(CURDIR)/.cache/guest:/srv/images"
+	@$(BIN)/ansible-playbook -i .lab/faults/inventory.yml -i inventories/lab playbooks/site.yml
+	@LAB_NAME=faults $(BIN)/pytest -q -o timeout=0 tests/faults
+	@$(LAB) down --name faults
+
 ##@ the figures
 # PEER=no: our side alone. ROWS=claims: only rows whose key begins so. SCALE=0.1: to see that it runs.
 PEER ?= yes
@@ -150,4 +158,4 @@ clean:  ## Remove all labs, the virtual environment and all caches
 
 # The parts of a test share one machine.
 .NOTPARALLEL:
-.PHONY: help lab lab-ssh lab-console lab-possible lab-image lab-destroy guest-image test lint unit functional conformance conformance-gabbi conformance-osc conformance-neo4j differential fuzz sanity molecule molecule-default molecule-neo4j molecule-nested bench bench-instances clean
+.PHONY: help lab lab-ssh lab-console lab-possible lab-image lab-destroy guest-image test lint unit functional conformance conformance-gabbi conformance-osc conformance-neo4j differential fuzz sanity molecule molecule-default molecule-neo4j molecule-nested lab-faults bench bench-instances clean

@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     up = command("up", "Make or repair a lab; a running one stays as it is.")
     release(up)
     kind(up)
+    up.add_argument("--controllers", help="how many of the nodes, from the first on, are controllers (default: 1)")
     up.add_argument("--cpus", help=f"processors of a node that is a vm (default: {sizes.DEFAULT.cpus})")
     up.add_argument("--memory-mib", help=f"its memory (default: {sizes.DEFAULT.memory_mib})")
     up.add_argument("--disk-gib", help=f"its disk, of which only what is used takes room ({sizes.DEFAULT.disk_gib})")
@@ -172,9 +173,17 @@ def _wishes(options: argparse.Namespace) -> Wishes:
         subnet=options.subnet or os.environ.get("LAB_SUBNET") or None,
         binds=tuple(_bind(text) for text in options.bind) if options.bind else None,
         mirror=options.mirror or os.environ.get("LAB_MIRROR") or None,
+        controllers=_controllers(options),
         kind=_kind(options),
         sizes=_sizes(options),
     )
+
+
+def _controllers(options: argparse.Namespace) -> int | None:
+    text = options.controllers or os.environ.get("LAB_CONTROLLERS") or None
+    if text is not None and not text.isdecimal():
+        raise LabError(f"--controllers {text} is no number of nodes")
+    return int(text) if text else None
 
 
 def _kind(options: argparse.Namespace) -> str | None:
@@ -186,9 +195,9 @@ def _kind(options: argparse.Namespace) -> str | None:
 
 def _sizes(options: argparse.Namespace) -> sizes.Sizes | None:
     return sizes.parse(
-        options.cpus or os.environ.get("LAB_VM_CPUS") or None,
-        options.memory_mib or os.environ.get("LAB_VM_MEMORY_MIB") or None,
-        options.disk_gib or os.environ.get("LAB_VM_DISK_GIB") or None,
+        getattr(options, "cpus", None) or os.environ.get("LAB_VM_CPUS") or None,
+        getattr(options, "memory_mib", None) or os.environ.get("LAB_VM_MEMORY_MIB") or None,
+        getattr(options, "disk_gib", None) or os.environ.get("LAB_VM_DISK_GIB") or None,
     )
 
 
@@ -224,7 +233,7 @@ def _check(options: argparse.Namespace, progress: Progress) -> int:
         problems = [problem for problem in problems if problem not in preflight.program_problems(driver.programs)]
     planned = State(
         name="check", driver=driver.name, release=DEFAULT_RELEASE, subnet="192.0.2.0/24", bridge="", table="", nodes=(),
-        sizes=sizes.parse(*(os.environ.get(f"LAB_VM_{what}") or None for what in ("CPUS", "MEMORY_MIB", "DISK_GIB"))),
+        sizes=_sizes(options),
     )  # fmt: skip
     needs = driver.needs(planned)
     problems += preflight.disk_problems(CHECKOUT, needs, missing_nodes=3)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab import access, network, preflight
+from lab import access, network, preflight, sizes
 from lab import subnet as subnets
 from lab.commands import run, succeeds, tethered
 from lab.container import ContainerDriver
@@ -19,7 +19,6 @@ from lab.layout import Layout, check_name
 from lab.locks import held
 from lab.progress import Progress, Step
 from lab.qemu import QemuDriver
-from lab.sizes import DEFAULT as DEFAULT_SIZES
 from lab.sizes import Sizes
 from lab.state import Bind, Node, State, load, new_nodes, save
 from lab.surroundings import Surroundings, fetch_surroundings
@@ -41,6 +40,7 @@ class Wishes:
     subnet: str | None = None
     binds: tuple[Bind, ...] | None = None
     mirror: str | None = None
+    controllers: int | None = None
     kind: str | None = None
     sizes: Sizes | None = None
 
@@ -230,11 +230,13 @@ class Lab:
             table=self.layout.table,
             nodes=new_nodes(names, net),
             binds=wishes.binds or (),
-            sizes=(wishes.sizes or DEFAULT_SIZES) if wishes.kind == "vm" else None,
+            controllers=_checked_controllers(wishes.controllers or 1, names),
+            sizes=(wishes.sizes or sizes.default_for(len(names))) if wishes.kind == "vm" else None,
         )
 
     def _refuse_changes(self, old: State, wishes: Wishes) -> None:
         asked = (
+            ("controllers", wishes.controllers, old.controllers),
             ("nodes that are", wishes.kind, old.driver),
             ("sizes", wishes.sizes if old.driver == "vm" else None, old.sizes),
             ("nodes", wishes.nodes, tuple(node.name for node in old.nodes)),
@@ -373,6 +375,13 @@ def make_driver(kind: str, layout: Layout, surroundings: Surroundings) -> Driver
     if kind == "vm":
         return QemuDriver(layout, surroundings)
     return ContainerDriver(layout, surroundings)
+
+
+def _checked_controllers(count: int, names: Sequence[str]) -> int:
+    """Return the number of controllers; an etcd of an even number of members is no better than one of one less."""
+    if not 1 <= count <= len(names):
+        raise LabError(f"{count} controllers of {len(names)} nodes: it is a number from 1 to {len(names)}")
+    return count
 
 
 def _listens(address: str) -> bool:

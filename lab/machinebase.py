@@ -7,18 +7,20 @@ emulated; the roles find them there. What those packages would start is switched
 import hashlib
 import json
 import shutil
+import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import base, initramfs
 from lab.commands import run, run_logged
+from lab.errors import CommandError
 from lab.layout import CHECKOUT
 from lab.locks import held
 from lab.progress import Progress
 from lab.surroundings import Surroundings
 
-SIZE_MIB = 2600  # while it is built: the tree and the disk made of it
+SIZE_MIB = 4200  # two trees and two disks: the base, and the base with the programs
 FILE_SYSTEM_MIB = 4096  # of which only what is used takes room; it grows to the node's disk when a node boots
 ADDED = ("linux-image-cloud-amd64", "busybox-static")
 SETUP = r"""
@@ -49,6 +51,23 @@ printf 'tun\n' >/etc/modules-load.d/lab.conf
 rm -f /boot/initrd.img* /initrd.img* /var/log/*.log /etc/machine-id
 touch /etc/machine-id
 """
+
+
+# What the role `stack` does on a node (roles/stack/tasks/release.yml), which then finds this release in use.
+INSTALL_RELEASE = r"""
+set -eu
+release=/opt/etcdcompute.releases/$RELEASE
+mkdir -p "$release"
+tar --extract --file /tmp/wheels.tar --directory "$release" --no-same-owner
+/usr/bin/python3 -m venv --without-pip --system-site-packages "$release"
+/usr/bin/python3 "$release/pip.whl/pip" --python="$release/bin/python" install --quiet --no-index \
+    --find-links="$release/wheels" --ignore-installed --no-cache-dir --root-user-action=ignore \
+    --disable-pip-version-check 'etcdcompute[neo4j]'
+ln -s "$release" /opt/etcdcompute
+ln -s /opt/etcdcompute/bin/etcdcompute /usr/local/bin/etcdcompute
+rm -rf "$release/wheels" "$release/pip.whl" /tmp/wheels.tar
+"""
+_PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +162,6 @@ def _build(source: Path, folder: Path, release: str, progress: Progress) -> Mach
         (temporary / "initrd").write_bytes(initramfs.base_archive(root))
         shutil.copyfile(root / f"boot/vmlinuz-{initramfs.kernel_release(root)}", temporary / "vmlinuz")
         run_logged(make_file_system(root, temporary / "disk.img", FILE_SYSTEM_MIB), log, step)
-    shutil.rmtree(root)
     run(["sync", "--file-system", str(temporary)], timeout_s=300)
     (temporary / "base.json").write_text(json.dumps({"build": uuid.uuid4().hex, "release": release}) + "\n")
     temporary.rename(folder)
@@ -151,6 +169,60 @@ def _build(source: Path, folder: Path, release: str, progress: Progress) -> Mach
     finished = read(folder)
     assert finished is not None  # noqa: S101 -- written a line ago
     return finished
+
+
+def with_release(base_: MachineBase, release: str, progress: Progress) -> MachineBase:
+    """Return the base with the project's programs installed as the role would, made anew when their sources change.
+
+    Where their archive cannot be made the base comes back as it is: the role then installs them, or says what is wrong.
+    """
+    try:
+        found = json.loads(run(_wheelhouse_command(release), timeout_s=900))
+    except (CommandError, ValueError, KeyError):
+        progress.say("  the programs are not installed in the base; the playbook will do it")
+        return base_
+    cache = base_.folder.parent.parent
+    folder = base_.folder.with_name(f"{base_.folder.name}-{found['release']}")
+    with held(cache / "locks" / f"machine-{release}.lock", progress, f"another run that builds the {release} machine"):
+        if finished := read(folder):
+            return finished
+        _clean_releases(base_, keep=folder)
+        temporary = cache / "building-machines" / folder.name
+        root = temporary / "root"
+        temporary.mkdir(parents=True, mode=0o700)
+        log = cache / "logs" / f"machine-{release}.log"
+        with progress.step(f"installing etcd-compute {found['release']} in a copy of the machine") as step:
+            run_logged(["cp", "--archive", "--reflink=auto", str(base_.folder / "root"), str(root)], log, step)
+            shutil.copyfile(found["archive"], root / "tmp/wheels.tar")
+            setup = ["chroot", str(root), "env", f"RELEASE={found['release']}", "sh", "-c", INSTALL_RELEASE]
+            run_logged(setup, log, step)
+            run_logged(make_file_system(root, temporary / "disk.img", FILE_SYSTEM_MIB), log, step)
+            for name in ("vmlinuz", "initrd"):
+                shutil.copyfile(base_.folder / name, temporary / name)
+            run_logged(["rm", "-rf", str(root)], log, step)
+        (temporary / "base.json").write_text(json.dumps({"build": uuid.uuid4().hex, "release": release}) + "\n")
+        temporary.rename(folder)
+    return MachineBase(folder, json.loads((folder / "base.json").read_text())["build"])
+
+
+def _wheelhouse_command(release: str) -> list[str]:
+    """Return the role's own command for the archive of the programs, with the role's own cache."""
+    script = CHECKOUT / "roles" / "stack" / "files" / "build_wheelhouse.py"
+    python = CHECKOUT / ".venv" / "bin" / "python"
+    return [
+        str(python if python.exists() else sys.executable), str(script), "--source", str(CHECKOUT),
+        "--python", _PYTHONS[release], "--architecture", "x86_64", "--cache", str(CHECKOUT / ".cache" / "wheelhouse"),
+    ]  # fmt: skip
+
+
+def _clean_releases(base_: MachineBase, keep: Path) -> None:
+    """Remove bases with other releases that no lab of this checkout stands on, and what an interrupted build left."""
+    standing = {path.read_text().split("\n")[0] for path in CHECKOUT.glob(".lab/*/nodes/*/base")}
+    for folder in base_.folder.parent.glob(f"{base_.folder.name}-*"):
+        if folder != keep and str(folder) not in standing:
+            shutil.rmtree(folder)
+    for folder in (base_.folder.parent.parent / "building-machines").glob(f"{base_.folder.name}-*"):
+        shutil.rmtree(folder)
 
 
 def make_file_system(tree: Path, image: Path, size_mib: int, *, journal: bool = True) -> list[str]:

@@ -96,7 +96,9 @@ class QemuDriver:
 
     def prepare(self, state: State, progress: Progress) -> None:
         """Build the base if it isn't there, and the disks that show the nodes what is bound."""
-        machinebase.build(self.layout.cache, state.release, self.surroundings, progress)
+        base = machinebase.build(self.layout.cache, state.release, self.surroundings, progress)
+        base = machinebase.with_release(base, state.release, progress)
+        self._chosen.write_text(f"{base.folder}\n")
         for number, bind in enumerate(state.binds):
             if not self._bind_image(number).exists():
                 with progress.step(f"a disk with what is in {bind.source}"):
@@ -116,7 +118,7 @@ class QemuDriver:
         self.kill(node)
         remove_tree(folder)
         folder.mkdir(parents=True, mode=0o700)
-        base = machinebase.find(self.layout.cache, state.release, self.surroundings)
+        base = machinebase.read(Path(self._chosen.read_text().strip()))
         if base is None:
             raise LabError(f"the {state.release} machine vanished while the lab was made: start again")
         with tempfile.TemporaryDirectory(prefix=".files-", dir=folder) as name:
@@ -200,6 +202,11 @@ class QemuDriver:
     def console_command(self, node: Node) -> list[str]:
         """Return the command that is the node's serial console."""
         return [sys.executable, console.__file__, str(self.layout.node(node.name) / "console.sock")]
+
+    @property
+    def _chosen(self) -> Path:
+        """The file that names the base that new nodes are made from, of several with different programs in them."""
+        return self.layout.folder / "machine"
 
     def _disk(self, node: str) -> Path:
         return self.layout.node(node) / "disk.qcow2"

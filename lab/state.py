@@ -46,6 +46,7 @@ class State:
     table: str
     nodes: tuple[Node, ...]
     binds: tuple[Bind, ...] = ()
+    controllers: int = 1  # so many of the nodes, from the first on
     # Of nodes that are machines: how large they are, and what runs their instructions (kvm or tcg) for which reason.
     sizes: Sizes | None = None
     acceleration: str = ""

@@ -120,7 +120,7 @@ def test_sizes_that_are_none_are_refused_by_name(cpus: str | None, memory: str |
 
 def test_what_is_not_said_about_sizes_is_the_default() -> None:
     assert sizes.parse(None, None, None) is None
-    assert sizes.parse(None, "4096", None) == replace(sizes.DEFAULT, memory_mib=4096)
+    assert sizes.parse(None, "4096", None) == replace(sizes.default_for(3), memory_mib=4096)
 
 
 def test_a_state_with_sizes_is_read_back(tmp_path: Path) -> None:
