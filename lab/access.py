@@ -74,6 +74,8 @@ def inventory(layout: Layout, state: State) -> str:
         "ansible_ssh_pipelining": True,
         "ansible_python_interpreter": "/usr/bin/python3",
         "lab_name": state.name,
+        "lab_kind": state.driver,
+        "lab_acceleration": state.acceleration,
         "lab_subnet": state.subnet,
         "lab_gateway": state.gateway,
     }

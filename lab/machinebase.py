@@ -96,7 +96,7 @@ class MachineBase:
 def recipe(release: str, surroundings: Surroundings) -> str:
     """Return a hash over everything that decides what is in the base, less the packages' versions."""
     code = (Path(initramfs.__file__), *sorted((Path(__file__).parent / "files").iterdir()))
-    parts = [base.recipe(release, surroundings), SETUP, str(FILE_SYSTEM_MIB), *ADDED]
+    parts = [base.recipe(release, surroundings), SETUP, INSTALL_RELEASE, str(FILE_SYSTEM_MIB), *ADDED]
     parts += [path.read_text(encoding="utf-8") for path in code if path.is_file()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
