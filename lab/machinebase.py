@@ -38,8 +38,12 @@ for unit in etcd.service libvirtd.service libvirtd.socket libvirtd-ro.socket lib
     systemctl disable "$unit" || true
 done
 rm -rf /var/lib/etcd/default
+# What a lab does without, each seconds of an emulated boot.
 systemctl mask ldconfig.service systemd-pstore.service systemd-update-utmp.service logrotate.timer \
-    systemd-hwdb-update.service systemd-journal-catalog-update.service
+    systemd-hwdb-update.service systemd-journal-catalog-update.service systemd-binfmt.service \
+    proc-sys-fs-binfmt_misc.automount systemd-update-done.service systemd-udev-load-credentials.service \
+    systemd-network-generator.service getty@tty1.service sys-kernel-debug.mount sys-kernel-tracing.mount \
+    sys-fs-fuse-connections.mount
 # A login starts no manager of the user's units: emulated, that takes longer than what one logs in for.
 sed -i '/pam_systemd\.so/d' /etc/pam.d/common-session
 # Where it is written at every boot: a serial line, and whoever reads it is root of this machine already.
