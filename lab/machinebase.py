@@ -50,6 +50,8 @@ sed -i '/pam_systemd\.so/d' /etc/pam.d/common-session
 mkdir -p /etc/systemd/system/serial-getty@ttyS0.service.d
 printf '[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --keep-baud 115200 %%I vt220\n' \
     >/etc/systemd/system/serial-getty@ttyS0.service.d/lab.conf
+# Enabling a unit that also has such a script runs a Perl program; every reload of systemd's reads them all.
+rm -f /etc/init.d/*
 mkdir -p /etc/modules-load.d
 printf 'tun\n' >/etc/modules-load.d/lab.conf
 rm -f /boot/initrd.img* /initrd.img* /var/log/*.log /etc/machine-id
