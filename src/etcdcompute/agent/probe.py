@@ -5,8 +5,8 @@ the BIOS's disk extensions, reading a sector) some hundred times and reports thr
 if the processor offers virtualisation and the guest is through no slower under KVM than under emulation.
 
 Emulation goes first, for it says how slow this machine is: a host that is itself emulated (a lab's node) needs seconds
-for what takes others a fraction of one. Its KVM may still be worth having: what is emulated once is far faster than what
-is emulated twice.
+for what takes others a fraction of one. Its KVM may still be worth having: what is emulated once is far faster than
+what is emulated twice.
 """
 
 import logging
