@@ -7,6 +7,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LAB_NAME ?= lab
+# container or vm; without it a lab that is there stays what it is, and a new one is of containers.
+LAB_NODES ?=
+KIND := $(if $(LAB_NODES),--kind $(LAB_NODES))
 LAB := $(PYTHON) -m lab
 # What placement keeps its graph in while it is held against OpenStack's tests: etcd or memory.
 GRAPH ?= etcd
@@ -20,20 +23,31 @@ help:  ## Show what there is
 
 ##@ the lab
 lab: lab-possible $(VENV)/.installed lab-image  ## Three nodes, the whole stack on them, one VM; again: no change
-	@tools/packages lab
-	@$(LAB) up --name $(LAB_NAME) --bind "$(CURDIR)/.cache/guest:/srv/images"
-	@$(BIN)/ansible-playbook $(INVENTORY) playbooks/site.yml
-	@$(BIN)/ansible-playbook $(INVENTORY) playbooks/instances.yml
+	@tools/packages lab $(if $(filter vm,$(LAB_NODES)),lab-vm)
+	@tools/timed start
+	@tools/timed "nodes" $(LAB) up --name $(LAB_NAME) $(KIND) --bind "$(CURDIR)/.cache/guest:/srv/images"
+	@tools/timed "site playbook" $(BIN)/ansible-playbook $(INVENTORY) playbooks/site.yml
+	@tools/timed "instance" $(BIN)/ansible-playbook $(INVENTORY) playbooks/instances.yml
+	@tools/timed "guest answers" $(BIN)/python -m tests.lab.answers --lab $(LAB_NAME)
 	@echo; $(LAB) exec --name $(LAB_NAME) etcd1 -- etcdcompute host list
 	@echo; $(LAB) exec --name $(LAB_NAME) etcd1 -- etcdcompute instance list
+	@echo; tools/timed report
 	@echo; echo "next: $(LAB) exec --name $(LAB_NAME) etcd1, and there 'etcdcompute instance create --help'; or make lab-destroy"
 
 lab-destroy:  ## Leave nothing of the lab behind (the caches in .cache stay)
 	@$(LAB) down --name $(LAB_NAME)
 
+# The one node that NODE names, of either kind: LAB_NAME's etcd2.
+NODE ?= etcd1
+lab-ssh:  ## A root shell on a node (NODE=etcd2)
+	@$(LAB) ssh --name $(LAB_NAME) $(NODE)
+
+lab-console:  ## A node's console, which needs no network (NODE=etcd2)
+	@$(LAB) console --name $(LAB_NAME) $(NODE)
+
 # What nothing can mend is said before minutes are spent on the rest: no root, no disk, no memory.
 lab-possible:
-	@[ -e .lab/$(LAB_NAME)/state.json ] || ! command -v $(PYTHON) >/dev/null || $(LAB) check --but-programs
+	@[ -e .lab/$(LAB_NAME)/state.json ] || ! command -v $(PYTHON) >/dev/null || $(LAB) check --but-programs $(KIND)
 
 # A lab that is there keeps its image: a newer one, which an update of apt's index makes, is another one to its instances.
 lab-image: $(VENV)/.installed
@@ -98,6 +112,19 @@ molecule-neo4j: $(VENV)/.installed guest-image  ## Two nodes, the graph in Neo4j
 	@tools/packages lab neo4j
 	@$(BIN)/molecule test --scenario-name neo4j
 
+# Not in `make test`: where processors are emulated it takes longer than all the rest.
+molecule-nested: $(VENV)/.installed guest-image  ## Three QEMU machines with nested guests, the graph in etcd
+	@tools/packages lab lab-vm
+	@$(BIN)/molecule test --scenario-name nested-vm
+
+# A lab of its own: three controllers, so that one may be missing. It stays when a test fails (make lab-destroy LAB_NAME=faults).
+lab-faults: $(VENV)/.installed guest-image  ## Power cuts, full disks, wrong clocks, lossy networks, on three machines
+	@tools/packages lab lab-vm
+	@$(LAB) up --name faults --kind vm --controllers 3 --bind "$(CURDIR)/.cache/guest:/srv/images"
+	@$(BIN)/ansible-playbook -i .lab/faults/inventory.yml -i inventories/lab playbooks/site.yml
+	@LAB_NAME=faults $(BIN)/pytest -q -o timeout=0 tests/faults
+	@$(LAB) down --name faults
+
 ##@ the figures
 # PEER=no: our side alone. ROWS=claims: only rows whose key begins so. SCALE=0.1: to see that it runs.
 PEER ?= yes
@@ -131,4 +158,4 @@ clean:  ## Remove all labs, the virtual environment and all caches
 
 # The parts of a test share one machine.
 .NOTPARALLEL:
-.PHONY: help lab lab-possible lab-image lab-destroy guest-image test lint unit functional conformance conformance-gabbi conformance-osc conformance-neo4j differential fuzz sanity molecule molecule-default molecule-neo4j bench bench-instances clean
+.PHONY: help lab lab-ssh lab-console lab-possible lab-image lab-destroy guest-image test lint unit functional conformance conformance-gabbi conformance-osc conformance-neo4j differential fuzz sanity molecule molecule-default molecule-neo4j molecule-nested lab-faults bench bench-instances clean

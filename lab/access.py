@@ -9,8 +9,6 @@ from lab.commands import run
 from lab.layout import Layout
 from lab.state import State, write_atomically
 
-CONTROLLERS = 1
-
 
 def ensure_keys(layout: Layout, state: State) -> None:
     """Make the user's key pair and each node's host key where they are missing."""
@@ -68,7 +66,7 @@ def ssh_command(layout: Layout, state: State, node: str, *options: str) -> list[
 
 
 def inventory(layout: Layout, state: State) -> str:
-    """Return Ansible's inventory as YAML: the first node is a controller, every node is a compute host."""
+    """Return Ansible's inventory as YAML: the first nodes are controllers, every node is a compute host."""
     shared = {
         "ansible_user": "root",
         "ansible_ssh_private_key_file": str(layout.user_key),
@@ -76,6 +74,8 @@ def inventory(layout: Layout, state: State) -> str:
         "ansible_ssh_pipelining": True,
         "ansible_python_interpreter": "/usr/bin/python3",
         "lab_name": state.name,
+        "lab_kind": state.driver,
+        "lab_acceleration": state.acceleration,
         "lab_subnet": state.subnet,
         "lab_gateway": state.gateway,
     }
@@ -85,7 +85,7 @@ def inventory(layout: Layout, state: State) -> str:
     for node in state.nodes:
         lines += [f"    {node.name}:", f"      ansible_host: {json.dumps(node.address)}"]
     lines += ["  children:"]
-    groups = {"controllers": state.nodes[:CONTROLLERS], "computes": state.nodes}
+    groups = {"controllers": state.nodes[: state.controllers], "computes": state.nodes}
     for group, nodes in groups.items():
         lines += [f"    {group}:", "      hosts:", *(f"        {node.name}: {{}}" for node in nodes)]
     return "".join(f"{line}\n" for line in lines)

@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from lab import base, preflight
+from lab import base, machinebase, preflight, sizes
 from lab.commands import succeeds
 from lab.errors import LabError, PreflightError
 from lab.layout import CHECKOUT, Layout, check_name, labs_in
-from lab.machine import DEFAULT_RELEASE, Lab, Wishes
+from lab.machine import DEFAULT_KIND, DEFAULT_RELEASE, KINDS, Lab, Wishes, make_driver
 from lab.nodefiles import remove_tree
 from lab.progress import Progress
-from lab.state import Bind
+from lab.state import Bind, State
 from lab.surroundings import fetch_surroundings
 
 DEFAULT_NAME = "dev"
 # What needs no root: it only reads the lab's files and keys.
-UNPRIVILEGED = ("exec", "list")
+UNPRIVILEGED = ("exec", "ssh", "list")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 -m lab",
         description="Makes and removes labs: Debian machines on this machine, with addresses of their own.",
-        epilog="LAB_NAME, LAB_RELEASE, LAB_SUBNET, LAB_NODE_NAMES and LAB_MIRROR take the place of options not given.",
+        epilog="LAB_NAME, LAB_NODES (the kind), LAB_RELEASE, LAB_SUBNET, LAB_NODE_NAMES, LAB_MIRROR, LAB_VM_CPUS, "
+        "LAB_VM_MEMORY_MIB and LAB_VM_DISK_GIB take the place of options not given.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -69,8 +70,16 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--release", choices=base.RELEASES, help=f"Debian release (default: {DEFAULT_RELEASE})")
         added.add_argument("--mirror", help="Debian mirror (default: the one that this machine's apt uses)")
 
+    def kind(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--kind", choices=KINDS, help=f"what the nodes are (default: {DEFAULT_KIND})")
+
     up = command("up", "Make or repair a lab; a running one stays as it is.")
     release(up)
+    kind(up)
+    up.add_argument("--controllers", help="how many of the nodes, from the first on, are controllers (default: 1)")
+    up.add_argument("--cpus", help=f"processors of a node that is a vm (default: {sizes.DEFAULT.cpus})")
+    up.add_argument("--memory-mib", help=f"its memory (default: {sizes.DEFAULT.memory_mib})")
+    up.add_argument("--disk-gib", help=f"its disk, of which only what is used takes room ({sizes.DEFAULT.disk_gib})")
     up.add_argument("--nodes", help="comma-separated names (default: etcd1,etcd2,etcd3); the first is the controller")
     up.add_argument("--subnet", help="CIDR of the lab's network, or auto (the default): a free one")
     up.add_argument("--bind", action="append", metavar="SRC:DST", help="show SRC of this machine at DST in every node")
@@ -78,8 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     command("clean", "Remove all labs of this checkout, and the cache with the bases.", lab=False)
     command("status", "Say what there is of a lab.")
     command("list", "Name the labs of this checkout.", lab=False)
-    release(command("base", "Build the base that nodes are made from, nothing else.", lab=False))
+    only_base = command("base", "Build the base that nodes are made from, nothing else.", lab=False)
+    release(only_base)
+    kind(only_base)
     check = command("check", "Say what this machine lacks for labs.", lab=False)
+    kind(check)
     check.add_argument("--install", action="store_true", help="install missing packages with apt-get")
     check.add_argument("--but-programs", action="store_true", help="leave out programs, which can be installed")
     for name, summary in (
@@ -89,16 +101,21 @@ def _parser() -> argparse.ArgumentParser:
     ):
         added = command(name, summary)
         added.add_argument("target", nargs="+", metavar="[NAME] NODE", help="the node (with the lab's name before it)")
-    run = command("exec", "Run a command in a node as root (a shell if none is given).")
-    run.add_argument("node")
-    run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD")
+    command(
+        "console", "The node's console; for a container a shell in it. Reaches a node without network."
+    ).add_argument("node")
+    for name in ("exec", "ssh"):
+        run = command(name, "Run a command in a node as root (a shell if none is given).")
+        run.add_argument("node")
+        run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD")
     return parser
 
 
 def _run(options: argparse.Namespace, progress: Progress) -> int:
     whole_machine = {"list": _list, "check": _check, "base": _base, "clean": _clean}
     one_lab = {
-        "up": _up, "down": _down, "status": _status, "exec": _exec, "start": _start, "kill": _kill, "reboot": _reboot
+        "up": _up, "down": _down, "status": _status, "exec": _exec, "ssh": _exec, "console": _console,
+        "start": _start, "kill": _kill, "reboot": _reboot,
     }  # fmt: skip
     if options.command in whole_machine:
         return whole_machine[options.command](options, progress)
@@ -156,6 +173,31 @@ def _wishes(options: argparse.Namespace) -> Wishes:
         subnet=options.subnet or os.environ.get("LAB_SUBNET") or None,
         binds=tuple(_bind(text) for text in options.bind) if options.bind else None,
         mirror=options.mirror or os.environ.get("LAB_MIRROR") or None,
+        controllers=_controllers(options),
+        kind=_kind(options),
+        sizes=_sizes(options),
+    )
+
+
+def _controllers(options: argparse.Namespace) -> int | None:
+    text = options.controllers or os.environ.get("LAB_CONTROLLERS") or None
+    if text is not None and not text.isdecimal():
+        raise LabError(f"--controllers {text} is no number of nodes")
+    return int(text) if text else None
+
+
+def _kind(options: argparse.Namespace) -> str | None:
+    kind = options.kind or os.environ.get("LAB_NODES") or None
+    if kind is not None and kind not in KINDS:
+        raise LabError(f"LAB_NODES={kind} is not known: nodes are one of {', '.join(KINDS)}")
+    return kind
+
+
+def _sizes(options: argparse.Namespace) -> sizes.Sizes | None:
+    return sizes.parse(
+        getattr(options, "cpus", None) or os.environ.get("LAB_VM_CPUS") or None,
+        getattr(options, "memory_mib", None) or os.environ.get("LAB_VM_MEMORY_MIB") or None,
+        getattr(options, "disk_gib", None) or os.environ.get("LAB_VM_DISK_GIB") or None,
     )
 
 
@@ -182,14 +224,20 @@ def _status(_options: argparse.Namespace, lab: Lab) -> int:
 
 
 def _check(options: argparse.Namespace, progress: Progress) -> int:
+    layout = Layout("base", CHECKOUT)
+    driver = make_driver(_kind(options) or DEFAULT_KIND, layout, fetch_surroundings())
     if options.install:
-        preflight.install_programs(progress)
-    problems = [*preflight.privilege_problems(), *preflight.machine_problems()]
+        preflight.install_programs(progress, driver.programs)
+    problems = [*preflight.privilege_problems(), *preflight.machine_problems(driver.programs)]
     if options.but_programs:
-        problems = [problem for problem in problems if problem not in preflight.program_problems()]
-    is_first = not any((Layout("base", CHECKOUT).cache / "bases").glob("*"))
-    problems += preflight.disk_problems(CHECKOUT, base_is_missing=is_first, missing_nodes=3)
-    problems += preflight.memory_problems(3)
+        problems = [problem for problem in problems if problem not in preflight.program_problems(driver.programs)]
+    planned = State(
+        name="check", driver=driver.name, release=DEFAULT_RELEASE, subnet="192.0.2.0/24", bridge="", table="", nodes=(),
+        sizes=_sizes(options),
+    )  # fmt: skip
+    needs = driver.needs(planned)
+    problems += preflight.disk_problems(CHECKOUT, needs, missing_nodes=3)
+    problems += preflight.memory_problems(needs, 3)
     if problems:
         raise PreflightError(problems)
     progress.say("this machine has what a lab of three nodes needs")
@@ -197,13 +245,22 @@ def _check(options: argparse.Namespace, progress: Progress) -> int:
 
 
 def _base(options: argparse.Namespace, progress: Progress) -> int:
-    if problems := preflight.machine_problems():
-        raise PreflightError(problems)
     layout = Layout("base")
     surroundings = fetch_surroundings(options.mirror or os.environ.get("LAB_MIRROR"))
-    finished = base.build(layout.cache, _release(options) or DEFAULT_RELEASE, surroundings, progress)
-    progress.say(f"base: {finished.root}")
+    kind, release = _kind(options) or DEFAULT_KIND, _release(options) or DEFAULT_RELEASE
+    if problems := preflight.machine_problems(make_driver(kind, layout, surroundings).programs):
+        raise PreflightError(problems)
+    if kind == "vm":
+        progress.say(f"base: {machinebase.build(layout.cache, release, surroundings, progress).folder}")
+    else:
+        progress.say(f"base: {base.build(layout.cache, release, surroundings, progress).root}")
     return 0
+
+
+def _console(options: argparse.Namespace, lab: Lab) -> int:
+    """Become the console's program, which has the terminal to itself."""
+    command = lab.console_command(options.node)
+    os.execvp(command[0], command)  # noqa: S606
 
 
 def _exec(options: argparse.Namespace, lab: Lab) -> int:

@@ -4,15 +4,18 @@ import os
 import shlex
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import base, mounts, processes
+from lab.acceleration import Acceleration
 from lab.commands import environment, run, succeeds, tethered
+from lab.driver import Needs
 from lab.errors import LabError
 from lab.layout import Layout
 from lab.nodefiles import remove_tree, write_node_files
-from lab.processes import Marks, Process
+from lab.processes import ContainerMarks, Process
 from lab.progress import Progress
 from lab.state import Bind, Node, State
 from lab.surroundings import Surroundings
@@ -49,8 +52,28 @@ class ContainerDriver:
         """What the state file calls this driver."""
         return "container"
 
-    def problems(self, missing_nodes: int) -> list[str]:
+    @property
+    def programs(self) -> Mapping[str, str]:
+        """The programs that are needed, each with the Debian package it comes in."""
+        return PROGRAMS
+
+    @property
+    def boot_limit_s(self) -> float:
+        """How long a node may take to boot."""
+        return 180.0
+
+    def needs(self, state: State) -> Needs:
+        """Return what containers take of this machine."""
+        is_built = base.find(self.layout.cache, state.release, self.surroundings) is not None
+        return Needs(base_mib=0 if is_built else base.SIZE_MIB, node_mib=NODE_MIB, memory_mib=MEMORY_MIB)
+
+    def accelerate(self) -> Acceleration | None:
+        """Containers run on this machine's own processors."""
+        return None
+
+    def problems(self, state: State, missing_nodes: int) -> list[str]:
         """Return what this machine lacks for containers."""
+        del state
         if missing_nodes and self._is_noexec(self.layout.checkout):
             return [
                 f"{self.layout.checkout} is on a file system mounted with noexec or nodev, where no system can run: "
@@ -153,6 +176,13 @@ class ContainerDriver:
         found += [f"mount {point}" for point in mounts.mounted_below(self.layout.node(node))]
         return found + [f"cgroup {folder}" for folder in self._cgroups(node)]
 
+    def console_command(self, node: Node) -> list[str]:
+        """Return the command that opens a shell inside the node; its console is written only (console.log)."""
+        process = self.running(node)
+        if process is None:
+            raise LabError(f"{node.name} is not running, so there is no console; what it printed is in console.log")
+        return ["nsenter", "--target", str(process.pid), "--all", "--", "/bin/bash", "--login"]
+
     def console(self, node: str) -> str:
         """Return the last lines that the node (or systemd-nspawn) printed."""
         try:
@@ -164,8 +194,8 @@ class ContainerDriver:
     def _root(self, node: str) -> Path:
         return self.layout.node(node) / "root"
 
-    def _marks(self, node: str, machine_id: str | None) -> Marks:
-        return Marks(self.layout.node(node) / "run.sh", self._root(node), self.layout.unit(node), machine_id)
+    def _marks(self, node: str, machine_id: str | None) -> ContainerMarks:
+        return ContainerMarks(self.layout.node(node) / "run.sh", self._root(node), self.layout.unit(node), machine_id)
 
     def _base_of(self, node: str) -> tuple[Path, str]:
         """Return the base's folder and the id of its build that the node stands on."""

@@ -1,6 +1,7 @@
 """A lab: bringing it up from any state, taking it down from any state, and handling its nodes in between."""
 
 import shutil
+import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab import access, base, network, preflight
+from lab import access, network, preflight, sizes
 from lab import subnet as subnets
 from lab.commands import run, succeeds, tethered
 from lab.container import ContainerDriver
@@ -17,12 +18,17 @@ from lab.errors import LabError, PreflightError
 from lab.layout import Layout, check_name
 from lab.locks import held
 from lab.progress import Progress, Step
+from lab.qemu import QemuDriver
+from lab.sizes import Sizes
 from lab.state import Bind, Node, State, load, new_nodes, save
 from lab.surroundings import Surroundings, fetch_surroundings
 
 DEFAULT_NODES = ("etcd1", "etcd2", "etcd3")
 DEFAULT_RELEASE = "trixie"
-BOOT_LIMIT_S = 180.0
+KINDS = ("container", "vm")
+DEFAULT_KIND = "container"
+# Asking over SSH costs an emulated node seconds of its processor; whether its port is open costs nothing.
+SSH_PORT = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,9 @@ class Wishes:
     subnet: str | None = None
     binds: tuple[Bind, ...] | None = None
     mirror: str | None = None
+    controllers: int | None = None
+    kind: str | None = None
+    sizes: Sizes | None = None
 
 
 class Lab:
@@ -50,11 +59,14 @@ class Lab:
             surroundings = fetch_surroundings(wishes.mirror)
             old = load(self.layout.state_file)
             state = self._decide(old, wishes, surroundings)
-            driver = self._driver(surroundings)
+            driver = self._driver(state.driver, surroundings)
             missing = [node for node in state.nodes if not driver.exists(node.name)]
             stopped = [node for node in state.nodes if node in missing or driver.running(node) is None]
             self._check(state, surroundings, driver, missing, stopped)
-            self.progress.say(f"lab {state.name}: {len(state.nodes)} nodes, Debian {state.release}, {state.subnet}")
+            state = self._accelerate(state, driver, stopped)
+            self.progress.say(
+                f"lab {state.name}: {len(state.nodes)} nodes ({state.driver}), Debian {state.release}, {state.subnet}"
+            )
             self.layout.folder.mkdir(parents=True, exist_ok=True)
             save(state, self.layout.state_file)
             access.ensure_keys(self.layout, state)
@@ -78,17 +90,21 @@ class Lab:
         """Remove everything the lab made, from any state, and verify that it is gone; the cache stays."""
         began = time.monotonic()
         with self._locked():
-            driver = self._driver(None)
             nodes: list[Node | str] = list(self._known_nodes())
+            # Of every kind: without a record nobody knows which it was, and what isn't there costs nothing.
+            surroundings = fetch_surroundings()
+            drivers = [self._driver(kind, surroundings) for kind in KINDS]
             self.progress.say(f"lab {self.layout.name}: removing its nodes, network and files")
             for node in nodes:
                 name = node if isinstance(node, str) else node.name
-                driver.kill(node)
-                driver.remove(name)
+                for driver in drivers:
+                    driver.kill(node)
+                    driver.remove(name)
             network.tear_down(self.layout, self.progress)
             remaining = network.leftovers(self.layout)
             for node in nodes:
-                remaining += driver.leftovers(node if isinstance(node, str) else node.name)
+                for driver in drivers:
+                    remaining += driver.leftovers(node if isinstance(node, str) else node.name)
             if remaining:
                 raise LabError(
                     f"of lab {self.layout.name} these are still there: {'; '.join(remaining)}. "
@@ -107,7 +123,7 @@ class Lab:
     def status(self) -> list[tuple[str, str, str, str]]:
         """Return (node, address, state, first process) of every node; an error if there is no such lab."""
         state = self._existing()
-        driver = self._driver(None)
+        driver = self._driver(state.driver)
         rows = []
         for node in state.nodes:
             process = driver.running(node)
@@ -120,8 +136,8 @@ class Lab:
     def kill(self, name: str) -> None:
         """Cut one node's power: everything in it dies at once, its disk stays."""
         with self._locked():
-            node = self._existing().node(name)
-            ended = self._driver(None).kill(node)
+            state = self._existing()
+            ended = self._driver(state.driver).kill(state.node(name))
         self.progress.say(f"{name}: {'power cut' if ended else 'was not running'}")
 
     def start(self, name: str) -> None:
@@ -129,7 +145,7 @@ class Lab:
         with self._locked():
             state = self._existing()
             node = state.node(name)
-            driver = self._driver(None)
+            driver = self._driver(state.driver)
             if not network.is_up(state) or not driver.exists(name):
                 raise LabError(f"lab {state.name} is not complete: `python3 -m lab up --name {state.name}` repairs it")
             stopped = [] if driver.running(node) else [node]
@@ -143,13 +159,13 @@ class Lab:
         with self._locked():
             state = self._existing()
             node = state.node(name)
-            driver = self._driver(None)
-            before = driver.running(node)
-            if before is None:
+            driver = self._driver(state.driver)
+            if driver.running(node) is None:
                 raise LabError(f"{name} is not running: `python3 -m lab start --name {state.name} {name}` starts it")
+            before = self._boot(state, node)
             run([*access.ssh_command(self.layout, state, name), "systemctl reboot"], check=False)
             with self.progress.step(f"{name}: rebooting") as step:
-                self._until(lambda: driver.running(node) not in (None, before), driver, [node], step)
+                self._until(lambda: self._boot(state, node) not in ("", before), driver, [node], step)
             self._wait(state, driver, [node])
             self._record(state, driver)
         self.progress.say(f"{name}: running")
@@ -169,9 +185,14 @@ class Lab:
             )
         return state
 
-    def _driver(self, surroundings: Surroundings | None) -> Driver:
-        """Return the lab's driver; the one place that a second kind of node has to be added to."""
-        return ContainerDriver(self.layout, surroundings or fetch_surroundings())
+    def console_command(self, name: str) -> list[str]:
+        """Return the command that reaches a node without its network."""
+        state = self._existing()
+        return self._driver(state.driver).console_command(state.node(name))
+
+    def _driver(self, kind: str, surroundings: Surroundings | None = None) -> Driver:
+        """Return the driver of a kind of node."""
+        return make_driver(kind, self.layout, surroundings or fetch_surroundings())
 
     def _known_nodes(self) -> list[Node | str]:
         """Return the lab's nodes from its record, or, where that is lost, by what is on the disk."""
@@ -202,17 +223,22 @@ class Lab:
             net = subnets.parse(str(wishes.subnet), len(names))
         return State(
             name=self.layout.name,
-            driver="container",
+            driver=wishes.kind or DEFAULT_KIND,
             release=wishes.release or DEFAULT_RELEASE,
             subnet=str(net),
             bridge=self.layout.bridge,
             table=self.layout.table,
             nodes=new_nodes(names, net),
             binds=wishes.binds or (),
+            controllers=_checked_controllers(wishes.controllers or 1, names),
+            sizes=(wishes.sizes or sizes.default_for(len(names))) if wishes.kind == "vm" else None,
         )
 
     def _refuse_changes(self, old: State, wishes: Wishes) -> None:
         asked = (
+            ("controllers", wishes.controllers, old.controllers),
+            ("nodes that are", wishes.kind, old.driver),
+            ("sizes", wishes.sizes if old.driver == "vm" else None, old.sizes),
             ("nodes", wishes.nodes, tuple(node.name for node in old.nodes)),
             ("release", wishes.release, old.release),
             ("subnet", None if wishes.subnet == "auto" else wishes.subnet, old.subnet),
@@ -232,19 +258,26 @@ class Lab:
     def _check(
         self, state: State, surroundings: Surroundings, driver: Driver, missing: Sequence[Node], stopped: Sequence[Node]
     ) -> None:
-        programs = not preflight.missing_programs()
+        programs = not preflight.missing_programs(driver.programs)
         problems = preflight.find_problems(
             state,
             surroundings,
             driver,
             folder=self.layout.folder,
-            base_is_missing=bool(missing) and base.find(self.layout.cache, state.release, surroundings) is None,
             missing=[node.name for node in missing],
             stopped=[node.name for node in stopped],
             bridge_is_up=programs and network.is_up(state),
         )
         if problems:
             raise PreflightError(problems)
+
+    def _accelerate(self, state: State, driver: Driver, starting: Sequence[Node]) -> State:
+        """Choose what is to run the nodes' instructions, and say so; the record keeps it for restarts."""
+        if not starting or (chosen := driver.accelerate()) is None:
+            return state
+        words = {"kvm": "KVM", "tcg": "software emulation"}
+        self.progress.say(f"  the nodes run under {words[chosen.name]}: {chosen.reason}")
+        return replace(state, acceleration=chosen.name, acceleration_reason=chosen.reason)
 
     def _start(self, state: State, driver: Driver, nodes: Sequence[Node]) -> None:
         for node in nodes:
@@ -259,22 +292,39 @@ class Lab:
 
             def all_booted() -> bool:
                 with ThreadPoolExecutor(len(pending), thread_name_prefix="probe") as pool:
-                    answers = list(pool.map(lambda node: self._probe(state, node), pending))
+                    answers = list(pool.map(lambda node: self._probe(state, node, wait=True), pending))
                 pending[:] = [node for node, booted in zip(pending, answers, strict=True) if not booted]
                 step.detail = f"{', '.join(node.name for node in pending)} still booting"
                 return not pending
 
             self._until(all_booted, driver, pending, step)
 
-    def _probe(self, state: State, node: Node) -> bool:
-        """Return whether the node answers on SSH and says that its boot is over, well or not so well."""
-        question = "case $(systemctl is-system-running) in running|degraded) exit 0;; esac; exit 1"
-        command = access.ssh_command(self.layout, state, node.name, "-o", "ConnectTimeout=3")
-        return succeeds(tethered([*command, question]), timeout_s=15)
+    def _probe(self, state: State, node: Node, *, wait: bool = False) -> bool:
+        """Return whether the node answers on SSH and says that its boot is over, well or not so well.
+
+        With `wait` a node that answers may take its time to say so: asking again and again would slow it down.
+        """
+        if not _listens(node.address):
+            return False
+        until = "--wait" if wait else ""
+        question = f"case $(systemctl is-system-running {until}) in running|degraded) exit 0;; esac; exit 1"
+        command = access.ssh_command(self.layout, state, node.name, "-o", "ConnectTimeout=20")
+        return succeeds(tethered([*command, question]), timeout_s=120 if wait else 30)
+
+    def _boot(self, state: State, node: Node) -> str:
+        """Return what is different after every boot of the node, "" while it doesn't answer.
+
+        A container's first process starts anew and has the host's boot id; a machine has a boot id of its own.
+        """
+        if not _listens(node.address):
+            return ""
+        question = "cut -d' ' -f22 /proc/1/stat; cat /proc/sys/kernel/random/boot_id"
+        command = access.ssh_command(self.layout, state, node.name, "-o", "ConnectTimeout=20")
+        return run(tethered([*command, question]), check=False, timeout_s=60)
 
     def _until(self, reached: Callable[[], bool], driver: Driver, pending: list[Node], step: Step) -> None:
         """Wait for `reached`; an error shows the console of a node that ended or didn't boot in time."""
-        deadline = time.monotonic() + BOOT_LIMIT_S
+        deadline = time.monotonic() + driver.boot_limit_s
         absent: dict[str, float] = {}
         while not reached():
             now = time.monotonic()
@@ -287,7 +337,7 @@ class Lab:
             if now > deadline:
                 name = pending[0].name
                 raise LabError(
-                    f"{name} has not booted within {BOOT_LIMIT_S:.0f} s ({step.detail}). Its console:\n"
+                    f"{name} has not booted within {driver.boot_limit_s:.0f} s ({step.detail}). Its console:\n"
                     f"{driver.console(name)}"
                 )
             time.sleep(0.2)
@@ -320,8 +370,33 @@ class Lab:
         )
 
 
+def make_driver(kind: str, layout: Layout, surroundings: Surroundings) -> Driver:
+    """Return the driver of a kind of node: the one place that a further kind has to be added to."""
+    if kind == "vm":
+        return QemuDriver(layout, surroundings)
+    return ContainerDriver(layout, surroundings)
+
+
+def _checked_controllers(count: int, names: Sequence[str]) -> int:
+    """Return the number of controllers; an etcd of an even number of members is no better than one of one less."""
+    if not 1 <= count <= len(names):
+        raise LabError(f"{count} controllers of {len(names)} nodes: it is a number from 1 to {len(names)}")
+    return count
+
+
+def _listens(address: str) -> bool:
+    """Return whether something listens on the SSH port of the address."""
+    try:
+        with socket.create_connection((address, SSH_PORT), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
 def _shown(value: object) -> str:
     """Return a setting as the user would write it."""
+    if isinstance(value, Sizes):
+        return f"{value.cpus} CPUs, {value.memory_mib} MiB, {value.disk_gib} GiB"
     if isinstance(value, tuple):
         return (
             ",".join(f"{item.source}:{item.target}" if isinstance(item, Bind) else str(item) for item in value)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import subnet as subnets
+from lab import taps
 from lab.commands import run, succeeds
 from lab.errors import LabError
 from lab.layout import Layout
@@ -88,7 +89,7 @@ def take_down(layout: Layout) -> None:
     bridge = Path("/sys/class/net", layout.bridge)
     if bridge.exists():
         # The kernel removes a dead node's link when it gets round to clearing its namespace, seconds later.
-        for port in sorted(bridge.glob("brif/vb-*")):
+        for port in sorted([*bridge.glob("brif/vb-*"), *bridge.glob(f"brif/{taps.PREFIX}*")]):
             run(["ip", "link", "delete", port.name], check=False)
         run(["ip", "link", "delete", layout.bridge])
 

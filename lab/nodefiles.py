@@ -38,7 +38,8 @@ def hosts(state: State, node: Node) -> str:
 def network_unit(state: State, node: Node, mtu: int) -> str:
     """Return systemd-networkd's unit for the node's one interface."""
     return (
-        "[Match]\nName=host0\n\n"
+        # The one card of a container, or of a machine.
+        "[Match]\nName=host0 eth0\n\n"
         f"[Link]\nMTUBytes={mtu}\n\n"
         f"[Network]\nAddress={node.address}/{state.network.prefixlen}\nGateway={state.gateway}\n"
         "LinkLocalAddressing=no\nIPv6AcceptRA=no\nLLDP=no\nEmitLLDP=no\n"

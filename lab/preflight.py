@@ -2,29 +2,29 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lab import subnet as subnets
-from lab.base import SIZE_MIB as BASE_MIB
 from lab.commands import environment, run
-from lab.container import MEMORY_MIB, NODE_MIB, PROGRAMS
-from lab.driver import Driver
+from lab.container import PROGRAMS
+from lab.driver import Driver, Needs
 from lab.errors import CommandError, LabError
 from lab.progress import Progress
 from lab.state import State
 from lab.surroundings import Surroundings, fetch_surroundings
 
 
-def missing_programs() -> dict[str, str]:
+def missing_programs(programs: Mapping[str, str] = PROGRAMS) -> dict[str, str]:
     """Return the programs that are missing, each with the Debian package it comes in."""
     path = environment()["PATH"]
-    return {program: package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None}
+    return {program: package for program, package in programs.items() if shutil.which(program, path=path) is None}
 
 
-def program_problems() -> list[str]:
+def program_problems(programs: Mapping[str, str] = PROGRAMS) -> list[str]:
     """Return a sentence about missing programs, if any are."""
-    missing = missing_programs()
+    missing = missing_programs(programs)
     if not missing:
         return []
     packages = " ".join(sorted(set(missing.values())))
@@ -34,9 +34,9 @@ def program_problems() -> list[str]:
     ]
 
 
-def install_programs(progress: Progress) -> None:
+def install_programs(progress: Progress, programs: Mapping[str, str] = PROGRAMS) -> None:
     """Install the packages of the missing programs with apt-get."""
-    packages = sorted(set(missing_programs().values()))
+    packages = sorted(set(missing_programs(programs).values()))
     if not packages:
         return
     if shutil.which("apt-get") is None:
@@ -47,30 +47,30 @@ def install_programs(progress: Progress) -> None:
         run([*env, "apt-get", "install", "-y", "-q", "--no-install-recommends", *packages], timeout_s=1200)
 
 
-def disk_problems(folder: Path, *, base_is_missing: bool, missing_nodes: int) -> list[str]:
+def disk_problems(folder: Path, needs: Needs, *, missing_nodes: int) -> list[str]:
     """Return a sentence if the disk hasn't room for what is still to be made."""
-    needed = (BASE_MIB if base_is_missing else 0) + NODE_MIB * missing_nodes
+    needed = needs.base_mib + needs.node_mib * missing_nodes
     while not folder.exists():
         folder = folder.parent
     available = shutil.disk_usage(folder).free // 2**20
     if available >= needed:
         return []
     return [
-        f"too little disk at {folder}: {needed} MiB needed (base {BASE_MIB if base_is_missing else 0}, "
-        f"{missing_nodes} nodes of {NODE_MIB}), {available} MiB available: free some, or use fewer nodes"
+        f"too little disk at {folder}: {needed} MiB needed (base {needs.base_mib}, "
+        f"{missing_nodes} nodes of {needs.node_mib}), {available} MiB available: free some, or use fewer nodes"
     ]
 
 
-def memory_problems(starting_nodes: int) -> list[str]:
+def memory_problems(needs: Needs, starting_nodes: int) -> list[str]:
     """Return a sentence if the memory is too small for the nodes that are still to be started."""
-    needed = MEMORY_MIB * starting_nodes
+    needed = needs.memory_mib * starting_nodes
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             available = int(line.split()[1]) // 1024
             if available < needed:
                 return [
                     f"too little memory: {starting_nodes} nodes need {needed} MiB, {available} MiB are available: "
-                    "end something, or use fewer nodes"
+                    "end something, or use fewer or smaller nodes"
                 ]
     return []
 
@@ -106,9 +106,9 @@ def network_problems(surroundings: Surroundings) -> list[str]:
     ]
 
 
-def machine_problems() -> list[str]:
+def machine_problems(programs: Mapping[str, str] = PROGRAMS) -> list[str]:
     """Return what this machine lacks whatever the lab, in sentences; needs no root."""
-    return [*program_problems(), *network_problems(fetch_surroundings()), *device_problems()]
+    return [*program_problems(programs), *network_problems(fetch_surroundings()), *device_problems()]
 
 
 def device_problems() -> list[str]:
@@ -124,20 +124,20 @@ def find_problems(
     driver: Driver,
     *,
     folder: Path,
-    base_is_missing: bool,
     missing: Sequence[str],
     stopped: Sequence[str],
     bridge_is_up: bool,
 ) -> list[str]:
     """Return everything that would stop `up`; empty when it can go ahead."""
-    problems = [*privilege_problems(), *program_problems(), *network_problems(surroundings)]
+    problems = [*privilege_problems(), *program_problems(driver.programs), *network_problems(surroundings)]
     problems += device_problems() if missing else []
     problems += [] if bridge_is_up else subnet_problems(state, surroundings)
-    problems += disk_problems(folder, base_is_missing=base_is_missing, missing_nodes=len(missing))
-    problems += memory_problems(len(stopped))
+    needs = driver.needs(state)
+    problems += disk_problems(folder, needs if missing else replace(needs, base_mib=0), missing_nodes=len(missing))
+    problems += memory_problems(needs, len(stopped))
     problems += [
         f"--bind {bind.source}: there is no such file or directory"
         for bind in state.binds
         if not Path(bind.source).exists()
     ]
-    return problems + driver.problems(len(missing))
+    return problems + driver.problems(state, len(missing))

@@ -1,9 +1,10 @@
 """Finding a node's processes without trusting a stored process id, and ending exactly those.
 
-A node is up to four kinds of process: the script that starts it again after a reboot, systemd-nspawn, the node's own
-first process (its leader) and everything below that. When systemd-nspawn is killed the leader lives on, so each is
-looked for by a mark of its own: the paths in the command line for the first two (in our own PID namespace only, since
-a node may contain a lab of its own), the machine id in the environment or the cgroup's name for the leader.
+A machine is one process, its QEMU. A container is up to four kinds of process: the script that starts it again after a
+reboot, systemd-nspawn, the node's own first process (its leader) and everything below that. When systemd-nspawn is
+killed the leader lives on, so each is looked for by a mark of its own: the paths in the command line for the first two
+(in our own PID namespace only, since a node may contain a lab of its own), the machine id in the environment or the
+cgroup's name for the leader.
 """
 
 import os
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from lab.errors import LabError
 
@@ -28,14 +30,60 @@ class Process:
     role: str  # "script", "nspawn", "leader" or "member"
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(Protocol):
     """What identifies one node's processes."""
+
+    @property
+    def unit(self) -> str:
+        """The node's name in messages, one of its own on this machine."""
+
+    def role(self, folder: Path, arguments: list[str]) -> str | None:
+        """Return what the process in /proc's `folder`, of our own PID namespace or below, is to the node."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerMarks:
+    """What identifies a container's processes."""
 
     script: Path
     root: Path
     unit: str
     machine_id: str | None
+
+    def role(self, folder: Path, arguments: list[str]) -> str | None:
+        """See `Marks`."""
+        if _is_in_our_namespace(folder):
+            if str(self.script) in arguments[:3]:
+                return "script"
+            if f"--directory={self.root}" in arguments and Path(arguments[0]).name == "systemd-nspawn":
+                return "nspawn"
+            return None  # all others of the node are in the node's PID namespace
+        innermost = re.search(r"^NSpid:\s+\d+\s+1$", (folder / "status").read_text(), re.MULTILINE)
+        if innermost and self.machine_id:
+            uuid = f"container_uuid={_dashed(self.machine_id)}".encode()
+            if uuid in (folder / "environ").read_bytes().split(b"\0"):
+                return "leader"
+        group = rf"[:/]{re.escape(self.unit)}(\.service)?(/|$)"
+        if re.search(group, (folder / "cgroup").read_text(), re.MULTILINE):
+            return "leader" if innermost else "member"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineMarks:
+    """What identifies a machine's QEMU: the file that it was told to write its process id to."""
+
+    pidfile: Path
+    unit: str
+
+    def role(self, folder: Path, arguments: list[str]) -> str | None:
+        """See `Marks`. A QEMU inside a node may have the same arguments, but not our PID namespace."""
+        is_ours = str(self.pidfile) in arguments and Path(arguments[0]).name.startswith("qemu-system-")
+        return "leader" if is_ours and _is_in_our_namespace(folder) else None
+
+
+def _is_in_our_namespace(folder: Path) -> bool:
+    return (folder / "ns" / "pid").readlink() == (PROC / "self" / "ns" / "pid").readlink()
 
 
 def started_at(pid: int) -> int | None:
@@ -106,31 +154,11 @@ def _classify(pid: int, marks: Marks) -> Process | None:
     folder = PROC / str(pid)
     try:
         arguments = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        role = _role(folder, arguments, marks)
+        role = marks.role(folder, arguments) if arguments[0] else None
     except OSError:
         return None
     started = started_at(pid) if role else None
     return Process(pid, started, role) if role and started is not None else None
-
-
-def _role(folder: Path, arguments: list[str], marks: Marks) -> str | None:
-    if not arguments[0]:
-        return None
-    if (folder / "ns" / "pid").readlink() == (PROC / "self" / "ns" / "pid").readlink():
-        if str(marks.script) in arguments[:3]:
-            return "script"
-        if f"--directory={marks.root}" in arguments and Path(arguments[0]).name == "systemd-nspawn":
-            return "nspawn"
-        return None  # all others of the node are in the node's PID namespace
-    innermost = re.search(r"^NSpid:\s+\d+\s+1$", (folder / "status").read_text(), re.MULTILINE)
-    if innermost and marks.machine_id:
-        uuid = f"container_uuid={_dashed(marks.machine_id)}".encode()
-        if uuid in (folder / "environ").read_bytes().split(b"\0"):
-            return "leader"
-    group = rf"[:/]{re.escape(marks.unit)}(\.service)?(/|$)"
-    if re.search(group, (folder / "cgroup").read_text(), re.MULTILINE):
-        return "leader" if innermost else "member"
-    return None
 
 
 def _dashed(machine_id: str) -> str:

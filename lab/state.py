@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lab import subnet as subnets
 from lab.errors import LabError
+from lab.sizes import Sizes
 
 FORMAT = 1
 
@@ -45,6 +46,11 @@ class State:
     table: str
     nodes: tuple[Node, ...]
     binds: tuple[Bind, ...] = ()
+    controllers: int = 1  # so many of the nodes, from the first on
+    # Of nodes that are machines: how large they are, and what runs their instructions (kvm or tcg) for which reason.
+    sizes: Sizes | None = None
+    acceleration: str = ""
+    acceleration_reason: str = ""
     format: int = field(default=FORMAT)
 
     @property
@@ -89,6 +95,7 @@ def load(path: Path) -> State | None:
                 **data,
                 "nodes": tuple(Node(**node) for node in data["nodes"]),
                 "binds": tuple(Bind(**bind) for bind in data["binds"]),
+                "sizes": Sizes(**data["sizes"]) if data.get("sizes") else None,
             }
         )
     except (KeyError, TypeError) as error:

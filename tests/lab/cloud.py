@@ -1,6 +1,8 @@
 """A lab as the tests see it: its nodes over SSH, its etcd and its placement service directly."""
 
 import contextlib
+import functools
+import json
 import os
 import shlex
 import subprocess
@@ -28,12 +30,23 @@ DAEMONS = ("placement", "scheduler", "agent")
 STATE = "/var/lib/etcdcompute"
 
 
+@functools.cache
+def patience() -> float:
+    """Return how many times longer than usual things may take: much longer where the nodes' processors are emulated."""
+    try:
+        state = json.loads((PROJECT / ".lab" / lab_name() / "state.json").read_text())
+    except OSError:
+        return 1.0
+    return 8.0 if state.get("acceleration") == "tcg" else 1.0
+
+
 class Waited(AssertionError):
     """What a test waited for did not come about."""
 
 
 def wait_for(what: str, probe: Callable[[], T | None], timeout_s: float = 60.0, interval_s: float = 0.1) -> T:
     """Return the first true answer of `probe`; the only place in these tests that lets time pass."""
+    timeout_s *= patience()
     deadline = Deadline.after(timeout_s)
     while True:
         answer = probe()
@@ -55,7 +68,11 @@ class Node:
 
     def try_run(self, command: str, *, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.ssh, f"root@{self.address}", command], capture_output=True, text=True, timeout=timeout_s, check=False
+            [*self.ssh, f"root@{self.address}", command],
+            capture_output=True,
+            text=True,
+            timeout=timeout_s * patience(),
+            check=False,
         )
 
     def run(self, command: str, *, timeout_s: float = 60.0) -> str:
@@ -77,7 +94,7 @@ class Node:
             ["ssh", *unchecked, *options, "-o", f"ProxyCommand={jump}", f"root@{address}", command],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=60 * patience(),
             check=False,
         )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.cloud import PROJECT, Cloud, lab_name
+from tests.lab.cloud import PROJECT, Cloud, lab_name, patience
 from tests.lab.instances import Instances
 
 
@@ -14,7 +14,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Real guests on emulated processors take their time: only what hangs is cut off."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(900 * patience()))
 
 
 @pytest.fixture(scope="session")

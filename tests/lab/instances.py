@@ -7,7 +7,7 @@ from typing import Any
 from etcdcompute import operations
 from etcdcompute.model import Instance, InstanceStatus, Phase, PowerState
 from etcdcompute.operations.specs import build_instance
-from tests.lab.cloud import Cloud, Node, wait_for
+from tests.lab.cloud import Cloud, Node, patience, wait_for
 
 BUILD_S = 120.0
 
@@ -31,13 +31,17 @@ class Instances:
         operations.create_instance(self.cloud.kv, instance)
         return instance
 
+    def adopt(self, instance: Instance) -> None:
+        """Delete it in the end, whoever creates it."""
+        self._names.append(instance.name)
+
     def create_running(self, **changes: Any) -> Instance:
         instance = self.create(**changes)
         self.await_settled(instance)
         return instance
 
     def await_settled(self, instance: Instance, timeout_s: float = BUILD_S) -> InstanceStatus:
-        return operations.wait_until_settled(self.cloud.kv, instance, timeout_s=timeout_s)
+        return operations.wait_until_settled(self.cloud.kv, instance, timeout_s=timeout_s * patience())
 
     def set_power_state(self, instance: Instance, state: PowerState) -> Instance:
         return operations.set_power_state(self.cloud.kv, instance.name, state)[0]
@@ -46,7 +50,8 @@ class Instances:
         operations.delete_instance(self.cloud.kv, instance.uuid)
 
     def await_gone(self, instance: Instance, timeout_s: float = BUILD_S) -> None:
-        operations.wait_until_gone(self.cloud.kv, instance.uuid, name=instance.name, timeout_s=timeout_s)
+        limit_s = timeout_s * patience()
+        operations.wait_until_gone(self.cloud.kv, instance.uuid, name=instance.name, timeout_s=limit_s)
 
     def status(self, instance: Instance) -> InstanceStatus | None:
         return operations.find_instance(self.cloud.kv, instance.uuid).status
@@ -74,6 +79,7 @@ class Instances:
 
     def delete_all(self) -> None:
         for name in self._names:
+            # What was adopted may never have come into being, which is success.
             operations.delete_instance(self.cloud.kv, name)
         for name in self._names:
             wait_for(f"{name} to be gone", partial(self._is_gone, name), BUILD_S)

@@ -167,8 +167,8 @@ def test_a_libvirtd_that_crashes_is_connected_to_again(
 
 
 def test_the_probes_guest_gets_through_under_emulation() -> None:
-    assert run_probe_guest("tcg").failure == ""
+    assert run_probe_guest("tcg", 60).failure == ""
 
 
 def test_the_probes_guest_that_cannot_run_is_said() -> None:
-    assert "failed (qemu's status 1)" in run_probe_guest("absent").failure
+    assert "failed (qemu's status 1)" in run_probe_guest("absent", 10).failure

@@ -15,18 +15,32 @@ SVM = frozenset({"svm"})
         (GuestRun(0.3), GuestRun(0.4), "kvm", "ran under KVM in 0.3 s"),
         (GuestRun(10, "hung: it was not through in 10 s"), GuestRun(0.4), "qemu", "a probe guest hung"),
         (GuestRun(3.4), GuestRun(0.2), "qemu", "took 3.4 s with it, 0.2 s without"),
+        (GuestRun(5.9), GuestRun(13.0), "kvm", "in 5.9 s, without it in 13.0 s"),
     ],
 )
 def test_the_guest_decides(tmp_path: Path, kvm: GuestRun, tcg: GuestRun, virt_type: str, said: str) -> None:
     device = tmp_path / "kvm"
     device.touch()
     runs = {"kvm": kvm, "tcg": tcg}
-    chosen = choose_virtualisation("auto", cpu_flags=SVM, device=device, run_guest=runs.__getitem__)
+    chosen = choose_virtualisation("auto", cpu_flags=SVM, device=device, run_guest=lambda name, _limit: runs[name])
     assert chosen.virt_type == virt_type
     assert said in chosen.reason
 
 
-def never(_accelerator: str) -> GuestRun:
+def test_kvm_gets_as_long_as_emulation_needs(tmp_path: Path) -> None:
+    device = tmp_path / "kvm"
+    device.touch()
+    limits: dict[str, float] = {}
+
+    def run_guest(accelerator: str, limit_s: float) -> GuestRun:
+        limits[accelerator] = limit_s
+        return GuestRun(40.0 if accelerator == "tcg" else 20.0)
+
+    assert choose_virtualisation("auto", cpu_flags=SVM, device=device, run_guest=run_guest).virt_type == "kvm"
+    assert limits["kvm"] > 40
+
+
+def never(_accelerator: str, _limit_s: float) -> GuestRun:
     raise AssertionError("no guest is needed")
 
 

@@ -1,11 +1,13 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab import cli, machine, preflight
+from lab.driver import Needs
 from lab.errors import LabError, PreflightError
 from lab.layout import Layout
 from lab.machine import Lab, Wishes
@@ -16,8 +18,18 @@ from tests.unit.lab.test_state import a_state
 
 @pytest.fixture(autouse=True)
 def _unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LAB_NAME", "LAB_RELEASE", "LAB_SUBNET", "LAB_NODE_NAMES", "LAB_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
+    for name in (
+        "NAME",
+        "NODES",
+        "RELEASE",
+        "SUBNET",
+        "NODE_NAMES",
+        "MIRROR",
+        "VM_CPUS",
+        "VM_MEMORY_MIB",
+        "VM_DISK_GIB",
+    ):
+        monkeypatch.delenv(f"LAB_{name}", raising=False)
     monkeypatch.setattr(cli, "_become_root", lambda _arguments: None)
     # What is tested here lies behind the question who runs it.
     monkeypatch.setattr("os.geteuid", lambda: 0)
@@ -95,8 +107,9 @@ def test_too_little_disk_says_needed_and_available(tmp_path: Path, monkeypatch: 
     usage = type("usage", (), {"free": 3000 * 2**20})
     monkeypatch.setattr("shutil.disk_usage", lambda _folder: usage)
     folder = tmp_path / "not" / "there"
-    assert preflight.disk_problems(folder, base_is_missing=False, missing_nodes=1) == []
-    (problem,) = preflight.disk_problems(folder, base_is_missing=True, missing_nodes=3)
+    needs = Needs(base_mib=1400, node_mib=2048, memory_mib=700)
+    assert preflight.disk_problems(folder, replace(needs, base_mib=0), missing_nodes=1) == []
+    (problem,) = preflight.disk_problems(folder, needs, missing_nodes=3)
     assert "7544 MiB needed" in problem
     assert "3000 MiB available" in problem
 
@@ -139,9 +152,9 @@ def test_a_check_can_leave_out_programs_which_would_be_installed(
     for name in ("privilege_problems", "device_problems"):
         monkeypatch.setattr(preflight, name, list)
     monkeypatch.setattr(preflight, "network_problems", lambda _surroundings: [])
-    monkeypatch.setattr(preflight, "memory_problems", lambda _nodes: ["too little memory"])
-    monkeypatch.setattr(preflight, "disk_problems", lambda _folder, **_needs: [])
-    monkeypatch.setattr(preflight, "missing_programs", lambda: {"nft": "nftables"})
+    monkeypatch.setattr(preflight, "memory_problems", lambda _needs, _nodes: ["too little memory"])
+    monkeypatch.setattr(preflight, "disk_problems", lambda _folder, _needs, **_nodes: [])
+    monkeypatch.setattr(preflight, "missing_programs", lambda _programs: {"nft": "nftables"})
     assert cli.main(["check", "--but-programs"]) == 2
     assert capsys.readouterr().err.splitlines()[1:] == ["  - too little memory"]
     assert cli.main(["check"]) == 2
