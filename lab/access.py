@@ -59,7 +59,8 @@ def ssh_options(layout: Layout) -> list[str]:
 def ssh_command(layout: Layout, state: State, node: str, *options: str) -> list[str]:
     """Return the command that logs in to a node as root, without asking anything."""
     return [
-        "ssh", "-F", "/dev/null", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={60 if state.acceleration == 'tcg' else 10}",
+        "ssh", "-F", "/dev/null", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes",
+        "-o", f"ConnectTimeout={60 if state.acceleration == 'tcg' else 10}",
         "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=6",
         *ssh_options(layout), "-i", str(layout.user_key), *options, f"root@{state.node(node).address}",
     ]  # fmt: skip
