@@ -59,7 +59,8 @@ def ssh_options(layout: Layout) -> list[str]:
 def ssh_command(layout: Layout, state: State, node: str, *options: str) -> list[str]:
     """Return the command that logs in to a node as root, without asking anything."""
     return [
-        "ssh", "-F", "/dev/null", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
+        "ssh", "-F", "/dev/null", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes",
+        "-o", f"ConnectTimeout={60 if state.acceleration == 'tcg' else 10}",
         "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=6",
         *ssh_options(layout), "-i", str(layout.user_key), *options, f"root@{state.node(node).address}",
     ]  # fmt: skip
@@ -72,6 +73,8 @@ def inventory(layout: Layout, state: State) -> str:
         "ansible_ssh_private_key_file": str(layout.user_key),
         "ansible_ssh_common_args": shlex.join(ssh_options(layout)),
         "ansible_ssh_pipelining": True,
+        # An emulated node that is busy takes longer than Ansible's ten seconds to greet.
+        "ansible_timeout": 120 if state.acceleration == "tcg" else 10,
         "ansible_python_interpreter": "/usr/bin/python3",
         "lab_name": state.name,
         "lab_kind": state.driver,

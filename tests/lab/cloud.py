@@ -110,7 +110,7 @@ class Cloud:
         ssh = (
             "ssh",
             *shlex.split(common["ansible_ssh_common_args"]),
-            *("-i", key, "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
+            *("-i", key, "-o", "BatchMode=yes", "-o", f"ConnectTimeout={10 * patience():.0f}", "-o", "LogLevel=ERROR"),
             *("-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", f"ControlPath={control_path}/%C"),
         )
         self.nodes = {
