@@ -6,7 +6,7 @@ index, and the database keeps those of them in which every other part finds some
 whole and as they are wanted: a few where few candidates are asked for.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Final, LiteralString
@@ -19,8 +19,7 @@ from etcdcompute.placement.graph.standard import SHARES_VIA_AGGREGATE
 
 _ALL: Final = 2**31 - 1
 _BATCH: Final = 512
-# How far the database counts to find out what is rare: where a few candidates are wanted, and where all are.
-_COUNTED_FOR_FEW: Final = 100
+# How far the database counts to find out what is rare.
 _COUNTED: Final = 10_000
 # Trees to look at first for each candidate that is wanted, how many of them to fetch, and how many times as many next.
 _FIRST_LOOK: Final = 50
@@ -166,7 +165,7 @@ class StoredTopology:
 
     def _all(self, parts: Sequence[_Part], trees: Mapping[str, SearchNode]) -> Iterator[list[SearchNode]]:
         """Yield the roots of all trees that may have candidates, as the database finds them."""
-        statement, given = self._choose(parts, trees, _COUNTED)
+        statement, given = self._choose(parts, trees, self._rarest)
         roots = self._planter.plant(self._work.stream(statement, **given, examined=_ALL, most=_ALL))
         while some := list(islice(roots, _BATCH)):
             yield some
@@ -177,7 +176,7 @@ class StoredTopology:
         Most requests fit nearly everywhere: then the first trees that come along will do, whatever leads to them.
         Otherwise it is worth while to find out what is rare.
         """
-        statement, given = self._choose(parts, trees, _COUNTED_FOR_FEW)
+        statement, given = self._choose(parts, trees, _likely_rare)
         examined, most = _FIRST_LOOK * limit, _FIRST_TREES * limit
         seen: set[SearchNode] = set()
         while True:
@@ -187,7 +186,7 @@ class StoredTopology:
                 return
             seen.update(found)
             if examined < _ALL:
-                statement, given = self._choose(parts, trees, _COUNTED)
+                statement, given = self._choose(parts, trees, self._rarest)
                 examined = _ALL
             most *= _MORE_TREES
 
@@ -199,7 +198,10 @@ class StoredTopology:
         return list(self._planter.plant(self._work.stream(statement, **parameters)))
 
     def _choose(
-        self, parts: Sequence[_Part], trees: Mapping[str, SearchNode], counted: int
+        self,
+        parts: Sequence[_Part],
+        trees: Mapping[str, SearchNode],
+        pick: Callable[[Sequence[_Part]], _Part],
     ) -> tuple[LiteralString, dict[str, Any]]:
         """Return the statement to begin with, and its parameters: what leads it, and what else is wanted."""
         if trees and not any(self._shared_with(trees)):
@@ -207,14 +209,14 @@ class StoredTopology:
             return _BY_TREE, {"lead": lead, "parts": [part.row() for part in parts]}
         if not parts:
             return _FROM_ALL, {"parts": []}
-        led = parts[0] if len(parts) == 1 else self._rarest(parts, counted)
+        led = parts[0] if len(parts) == 1 else pick(parts)
         # What leads is satisfied.
         return led.statement, {"lead": led.row(), "parts": [part.row() for part in parts if part is not led]}
 
-    def _rarest(self, parts: Sequence[_Part], counted: int) -> _Part:
+    def _rarest(self, parts: Sequence[_Part]) -> _Part:
         """Return the part that the fewest providers satisfy; the first of those that so many do."""
         rows = [{"number": number, **part.row()} for number, part in enumerate(parts)]
-        found = self._work.rows(_COUNT, parts=rows, most=counted)
+        found = self._work.rows(_COUNT, parts=rows, most=_COUNTED)
         _, number = min((int(count), int(number)) for number, count in found)
         return parts[number]
 
@@ -246,6 +248,11 @@ def warm_up(work: Work) -> None:
     part = _Part("", 1, ("",), ("",)).row()
     work.run(_COUNT, parts=[{"number": 0, **part}], most=1)
     work.run(_BY_ROOM, lead=part, parts=[part], examined=0, most=0)
+
+
+def _likely_rare(parts: Sequence[_Part]) -> _Part:
+    """Return a part that few providers satisfy, without looking: amounts are what most of them have."""
+    return min(parts, key=lambda part: bool(part.name))
 
 
 def _aggregates(nodes: Iterable[SearchNode]) -> tuple[str, ...]:
