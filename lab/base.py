@@ -12,7 +12,7 @@ from pathlib import Path
 from lab.commands import run_logged, succeeds
 from lab.layout import CHECKOUT
 from lab.locks import held
-from lab.progress import Progress
+from lab.progress import Progress, Step
 from lab.state import write_atomically
 from lab.surroundings import Surroundings
 
@@ -116,10 +116,30 @@ def build(cache: Path, release: str, surroundings: Surroundings, progress: Progr
         return _build(folder, release, surroundings, progress)
 
 
+def stood_on() -> set[str]:
+    """Return the folders of the bases that nodes of this checkout's labs stand on."""
+    return {path.read_text().split("\n")[0] for path in CHECKOUT.glob(".lab/*/nodes/*/base")}
+
+
+def run_inside(root: Path, script: str, log: Path, step: Step, **variables: str) -> None:
+    """Run a shell script in the system in `root`, which has /proc meanwhile."""
+    words = [f"{name}={value}" for name, value in variables.items()]
+    mounted = 'mount -t proc proc "$1/proc"; shift; exec "$@"'
+    run_logged(
+        ["sh", "-c", mounted, "sh", str(root), "chroot", str(root), "env", *words, "sh", "-c", script], log, step
+    )
+
+
+def publish(temporary: Path, folder: Path, release: str) -> None:
+    """Give a build that is finished its id and its place."""
+    (temporary / "base.json").write_text(json.dumps({"build": uuid.uuid4().hex, "release": release}) + "\n")
+    temporary.rename(folder)
+
+
 def _clean(cache: Path, release: str, keep: Path) -> None:
     """Remove what an interrupted build left, and bases of older recipes that no lab of this checkout stands on."""
     in_use = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    standing = {path.read_text().split("\n")[0] for path in CHECKOUT.glob(".lab/*/nodes/*/base")}
+    standing = stood_on()
     for folder in (cache / "bases").glob(f"{release}-*"):
         if folder != keep and str(folder) not in in_use and str(folder) not in standing:
             shutil.rmtree(folder)
@@ -146,13 +166,10 @@ def _build(folder: Path, release: str, surroundings: Surroundings, progress: Pro
         run_logged(["debootstrap", "--variant=minbase", include, release, str(root), surroundings.mirror], log, step)
     _configure(root, release, surroundings)
     with progress.step("downloading the packages that the roles will install") as step:
-        setup = ["chroot", str(root), "env", f"DOWNLOADED={' '.join(DOWNLOADED)}", "sh", "-c", SETUP]
-        mounted = 'mount -t proc proc "$1/proc"; shift; exec "$@"'
-        run_logged(["sh", "-c", mounted, "sh", str(root), *setup], log, step)
+        run_inside(root, SETUP, log, step, DOWNLOADED=" ".join(DOWNLOADED))
     with progress.step("writing it to the disk"):
         succeeds(["sync", "--file-system", str(root)], timeout_s=300)
-    (temporary / "base.json").write_text(json.dumps({"build": uuid.uuid4().hex, "release": release}) + "\n")
-    temporary.rename(folder)
+    publish(temporary, folder, release)
     progress.say(f"the {release} base is ready after {time.monotonic() - began:.0f} s: {folder}")
     finished = read(folder)
     assert finished is not None  # noqa: S101 -- written a line ago

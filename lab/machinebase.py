@@ -8,7 +8,6 @@ import hashlib
 import json
 import shutil
 import sys
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,7 +139,7 @@ def build(cache: Path, release: str, surroundings: Surroundings, progress: Progr
 
 def _clean(cache: Path, release: str, keep: Path) -> None:
     """Remove what an interrupted build left, and bases of older recipes that no lab of this checkout stands on."""
-    standing = {path.read_text().split("\n")[0] for path in CHECKOUT.glob(".lab/*/nodes/*/base")}
+    standing = base.stood_on()
     for folder in (cache / "machines").glob(f"{release}-*"):
         if folder == keep or str(folder) not in standing:
             shutil.rmtree(folder)
@@ -161,18 +160,20 @@ def _build(source: Path, folder: Path, release: str, progress: Progress) -> Mach
     with progress.step("a copy of the base") as step:
         run_logged(["cp", "--archive", "--reflink=auto", str(source), str(root)], log, step)
     with progress.step("installing a kernel, and the packages that the roles need, in it") as step:
-        setup = ["chroot", str(root), "env", f"INSTALLED={' '.join((*ADDED, *base.DOWNLOADED))}", "sh", "-c", SETUP]
-        mounted = 'mount -t proc proc "$1/proc"; shift; exec "$@"'
-        run_logged(["sh", "-c", mounted, "sh", str(root), *setup], log, step)
+        base.run_inside(root, SETUP, log, step, INSTALLED=" ".join((*ADDED, *base.DOWNLOADED)))
     _keep_bytecode(root, release)
     with progress.step("writing it to a disk") as step:
         (temporary / "initrd").write_bytes(initramfs.base_archive(root))
         shutil.copyfile(root / f"boot/vmlinuz-{initramfs.kernel_release(root)}", temporary / "vmlinuz")
         run_logged(make_file_system(root, temporary / "disk.img", FILE_SYSTEM_MIB), log, step)
     run(["sync", "--file-system", str(temporary)], timeout_s=300)
-    (temporary / "base.json").write_text(json.dumps({"build": uuid.uuid4().hex, "release": release}) + "\n")
-    temporary.rename(folder)
+    finished = _publish(temporary, folder, release)
     progress.say(f"the {release} machine is ready: {folder}")
+    return finished
+
+
+def _publish(temporary: Path, folder: Path, release: str) -> MachineBase:
+    base.publish(temporary, folder, release)
     finished = read(folder)
     assert finished is not None  # noqa: S101 -- written a line ago
     return finished
@@ -210,15 +211,12 @@ def with_release(base_: MachineBase, release: str, progress: Progress) -> Machin
         with progress.step(f"installing etcd-compute {found['release']} in a copy of the machine") as step:
             run_logged(["cp", "--archive", "--reflink=auto", str(base_.folder / "root"), str(root)], log, step)
             shutil.copyfile(found["archive"], root / "tmp/wheels.tar")
-            setup = ["chroot", str(root), "env", f"RELEASE={found['release']}", "sh", "-c", INSTALL_RELEASE]
-            run_logged(setup, log, step)
+            base.run_inside(root, INSTALL_RELEASE, log, step, RELEASE=found["release"])
             run_logged(make_file_system(root, temporary / "disk.img", FILE_SYSTEM_MIB), log, step)
             for name in ("vmlinuz", "initrd"):
                 shutil.copyfile(base_.folder / name, temporary / name)
             run_logged(["rm", "-rf", str(root)], log, step)
-        (temporary / "base.json").write_text(json.dumps({"build": uuid.uuid4().hex, "release": release}) + "\n")
-        temporary.rename(folder)
-    return MachineBase(folder, json.loads((folder / "base.json").read_text())["build"])
+        return _publish(temporary, folder, release)
 
 
 def _wheelhouse_command(release: str) -> list[str]:
@@ -233,7 +231,7 @@ def _wheelhouse_command(release: str) -> list[str]:
 
 def _clean_releases(base_: MachineBase, keep: Path) -> None:
     """Remove bases with other releases that no lab of this checkout stands on, and what an interrupted build left."""
-    standing = {path.read_text().split("\n")[0] for path in CHECKOUT.glob(".lab/*/nodes/*/base")}
+    standing = base.stood_on()
     for folder in base_.folder.parent.glob(f"{base_.folder.name}-*"):
         if folder != keep and str(folder) not in standing:
             shutil.rmtree(folder)

@@ -60,7 +60,7 @@ class ContainerMarks:
             return None  # all others of the node are in the node's PID namespace
         innermost = re.search(r"^NSpid:\s+\d+\s+1$", (folder / "status").read_text(), re.MULTILINE)
         if innermost and self.machine_id:
-            uuid = f"container_uuid={_dashed(self.machine_id)}".encode()
+            uuid = f"container_uuid={dashed(self.machine_id)}".encode()
             if uuid in (folder / "environ").read_bytes().split(b"\0"):
                 return "leader"
         group = rf"[:/]{re.escape(self.unit)}(\.service)?(/|$)"
@@ -161,6 +161,6 @@ def _classify(pid: int, marks: Marks) -> Process | None:
     return Process(pid, started, role) if role and started is not None else None
 
 
-def _dashed(machine_id: str) -> str:
-    """Return a machine id the way systemd-nspawn writes it into the environment."""
+def dashed(machine_id: str) -> str:
+    """Return a machine id as a UUID is written."""
     return "-".join((machine_id[:8], machine_id[8:12], machine_id[12:16], machine_id[16:20], machine_id[20:]))

@@ -244,7 +244,7 @@ class QemuDriver:
         return [
             QEMU, "-name", f"guest={self.layout.machine(node.name)}", "-pidfile", str(folder / "qemu.pid"),
             *acceleration.arguments, "-machine", "pc", "-smp", str(sizes.cpus), "-m", str(sizes.memory_mib),
-            "-uuid", str(_dashed(node.machine_id)), "-nodefaults", "-no-user-config", "-display", "none",
+            "-uuid", processes.dashed(node.machine_id), "-nodefaults", "-no-user-config", "-display", "none",
             "-kernel", str(folder / "vmlinuz"), "-initrd", str(folder / "initrd"), "-append", _COMMAND_LINE,
             *drives,
             "-netdev", f"tap,id=net,ifname={device},script=no,downscript=no",
@@ -262,10 +262,6 @@ def fstab(binds: tuple[Bind, ...]) -> str:
         target = bind.target.replace("\\", "\\134").replace(" ", "\\040")
         lines.append(f"/dev/vd{chr(ord('b') + number)} {target} ext4 ro,noatime 0 0")
     return "".join(f"{line}\n" for line in lines)
-
-
-def _dashed(machine_id: str) -> str:
-    return "-".join((machine_id[:8], machine_id[8:12], machine_id[12:16], machine_id[16:20], machine_id[20:]))
 
 
 def _commas(path: Path) -> str:

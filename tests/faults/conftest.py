@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from etcdcompute.model import keys
 from lab import taps
 from lab.layout import Layout
 from tests.lab.cloud import PROJECT, Cloud, Node, lab_name, wait_for
@@ -49,7 +50,7 @@ class Machines:
         """Wait until every host is seen as alive."""
 
         def all_up() -> bool:
-            return all(self.cloud.kv.get(f"/etcdcompute/v1/alive/{uuid}") for uuid in self.cloud.host_uuids().values())
+            return all(self.cloud.kv.get(keys.alive(uuid)) for uuid in self.cloud.host_uuids().values())
 
         wait_for("all hosts to be up", all_up, 120)
 
