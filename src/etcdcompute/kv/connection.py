@@ -289,8 +289,9 @@ class Connection:
         with self._lock:
             if self.closed.is_set():
                 raise Stopped("the connection to etcd is closed")
+            # Started before `close` can see it: a thread that has not begun cannot be joined.
+            thread.start()
             self._threads.add(thread)
-        thread.start()
         return thread
 
     def close(self) -> None:

@@ -315,7 +315,7 @@ def test_an_export_while_somebody_writes_is_of_one_moment(
             live(writer, 1, 3)
         assert running.stderr is not None
         said = running.stderr.read()
-    assert running.returncode == 0
+    assert running.returncode == 0, said
     # Nearly always there was a change between the look and the end.
     assert b"exported " in said
     assert not (tmp_path / "f.part").exists()
