@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from etcdcompute import operations
 from etcdcompute.model import keys
 from lab import taps
 from lab.layout import Layout
@@ -53,6 +54,23 @@ class Machines:
             return all(self.cloud.kv.get(keys.alive(uuid)) for uuid in self.cloud.host_uuids().values())
 
         wait_for("all hosts to be up", all_up, 120)
+
+    def await_message(self, node: Node, words: str) -> None:
+        """Wait until the node's host says something with these words in it; nothing at all where there are none."""
+
+        def says_so() -> bool:
+            said = operations.find_host(self.cloud.kv, node.name).message
+            return words in said if words else not said
+
+        wait_for(f"{node.name}'s host to say {words!r}", says_so, 90)
+
+    def await_some_message(self, words: str) -> None:
+        """Wait until some host says something with these words in it."""
+
+        def says_so() -> bool:
+            return any(words in row.message for row in operations.list_hosts(self.cloud.kv))
+
+        wait_for(f"a host to say {words!r}", says_so, 90)
 
     def _lab(self, *arguments: str) -> None:
         done = subprocess.run(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from etcdcompute.agent.errors import BuildError, DiskFull, DiskTooSmall, ImageInvalid
 from etcdcompute.agent.files import part_of, sync_directory, sync_file
+from etcdcompute.agent.machine import read_disk
 from etcdcompute.model import ImageSource
 
 GIB = 1024**3
@@ -87,8 +88,7 @@ def _run_qemu_img(image: Path, image_format: str, part: Path, disk_gib: int) -> 
     if result.returncode == 0:
         return
     # What qemu-img prints is shown to people and not acted upon; whether the disk is full, the filesystem knows.
-    filesystem = os.statvfs(part.parent)
-    if filesystem.f_bavail * filesystem.f_frsize < _FULL_BYTES:
+    if read_disk(part.parent).free_bytes < _FULL_BYTES:
         raise disk_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), part.parent)
     printed = " ".join(result.stderr.decode("utf-8", "replace").split())
     raise BuildError(f"qemu-img could not create the disk (status {result.returncode}): {printed}")

@@ -92,6 +92,18 @@ class LibvirtDriver:
                     return
                 self._raise_unless_lost(domain.connect(), f"libvirt cannot start the domain: {error}", error)
 
+    def resume(self, uuid: str) -> None:
+        """Let a paused domain go on; that it runs, or is absent, is success."""
+        with self._domain(uuid) as domain, self._inactivity_is_fine():
+            if domain is None:
+                return
+            try:
+                domain.resume()
+            except self._libvirt.libvirtError as error:
+                if error.get_error_code() == self._libvirt.VIR_ERR_OPERATION_INVALID:
+                    raise
+                self._raise_unless_lost(domain.connect(), f"libvirt cannot resume the domain: {error}", error)
+
     def request_shutdown(self, uuid: str) -> None:
         """Ask the guest to shut down; it may not heed it."""
         with self._domain(uuid) as domain, self._inactivity_is_fine():
@@ -205,15 +217,25 @@ class LibvirtDriver:
     def _describe(self, domain: Any) -> Domain:
         state, reason = domain.state()
         uuid = str(domain.UUIDString())
-        return Domain(uuid, str(domain.name()), self._state(state), self._digest(domain), self._reason(state, reason))
+        ours = self._state(domain, state, reason)
+        return Domain(uuid, str(domain.name()), ours, self._digest(domain), self._reason(state, reason))
 
-    def _state(self, state: int) -> DomainState:
+    def _state(self, domain: Any, state: int, reason: int) -> DomainState:
         libvirt = self._libvirt
+        if (state, reason) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR):
+            return DomainState.STARVED if self._lacks_space(domain) else DomainState.PAUSED
         if state in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED):
             return DomainState.SHUT_OFF
         if state in (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED):
             return DomainState.PAUSED
         return DomainState.RUNNING
+
+    def _lacks_space(self, domain: Any) -> bool:
+        """Tell whether want of space, and nothing else, is what a paused domain's disks complain of."""
+        errors: dict[str, int] = {}
+        with self._inactivity_is_fine():
+            errors = domain.diskErrors()
+        return set(errors.values()) == {self._libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE}
 
     def _reason(self, state: int, reason: int) -> str:
         if state == self._libvirt.VIR_DOMAIN_PMSUSPENDED:
@@ -222,7 +244,7 @@ class LibvirtDriver:
             return ""
         return {
             self._libvirt.VIR_DOMAIN_PAUSED_USER: "somebody paused it",
-            self._libvirt.VIR_DOMAIN_PAUSED_IOERROR: "its disk had an input/output error (is the host's disk full?)",
+            self._libvirt.VIR_DOMAIN_PAUSED_IOERROR: "its disk had an input/output error",
             self._libvirt.VIR_DOMAIN_PAUSED_CRASHED: "the guest crashed",
         }.get(reason, f"libvirt's reason {reason}")
 

@@ -13,6 +13,8 @@ class DomainState(StrEnum):
     SHUT_OFF = "shut off"
     RUNNING = "running"
     PAUSED = "paused"
+    # Paused by qemu, since its disk found no space on the host: nothing was lost, and it can go on.
+    STARVED = "starved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,10 @@ class Hypervisor(Protocol):
 
     def start(self, uuid: str) -> None:
         """Start a defined domain; that it runs already is success. DomainRefused with libvirt's reason."""
+        ...
+
+    def resume(self, uuid: str) -> None:
+        """Let a paused domain go on; that it runs, or is absent, is success. DomainRefused with libvirt's reason."""
         ...
 
     def request_shutdown(self, uuid: str) -> None:

@@ -23,13 +23,26 @@ class Machine:
     disk_gib: int
 
 
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A filesystem: its size, and what of it others than root may still fill."""
+
+    total_bytes: int
+    free_bytes: int
+
+
+def read_disk(state_dir: Path) -> Disk:
+    """Return the filesystem that `state_dir` lies on."""
+    filesystem = os.statvfs(state_dir)
+    return Disk(filesystem.f_frsize * filesystem.f_blocks, filesystem.f_frsize * filesystem.f_bavail)
+
+
 def read_machine(state_dir: Path) -> Machine:
     """Return what there is; the disk is the whole filesystem that `state_dir` lies on."""
-    filesystem = os.statvfs(state_dir)
     return Machine(
         vcpu=len(os.sched_getaffinity(0)),
         memory_mib=parse_memory_mib((_PROC / "meminfo").read_text()),
-        disk_gib=filesystem.f_frsize * filesystem.f_blocks // _GIB,
+        disk_gib=read_disk(state_dir).total_bytes // _GIB,
     )
 
 

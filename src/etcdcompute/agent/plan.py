@@ -19,6 +19,7 @@ class Step(StrEnum):
     SEED_CREATED = "seed_created"
     DOMAIN_DEFINED = "domain_defined"
     DOMAIN_STARTED = "domain_started"
+    DOMAIN_RESUMED = "domain_resumed"
     SHUTDOWN_REQUESTED = "shutdown_requested"
     DOMAIN_DESTROYED = "domain_destroyed"
     DOMAIN_UNDEFINED = "domain_undefined"
@@ -44,6 +45,9 @@ DELETE_STEPS = (
     Step.KEYS_REMOVED,
 )
 
+# States in which there is a qemu.
+_ACTIVE = (DomainState.RUNNING, DomainState.PAUSED, DomainState.STARVED)
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -61,11 +65,12 @@ def plan_present(power_state: PowerState, observed: Observed, *, shutdown_overdu
     """Return the steps towards an instance that is there, in order.
 
     A running domain is left as it is; what its definition lacks is made good before its next start. A paused one is
-    left alone too: either somebody paused it, or its disk had an error that starting it again would hide.
+    left alone too: either somebody paused it, or its disk had an error that starting it again would hide. One that
+    found no space goes on; the caller sees to it that there is some.
     """
-    if observed.domain in (DomainState.RUNNING, DomainState.PAUSED):
+    if observed.domain in _ACTIVE:
         if power_state is PowerState.RUNNING:
-            return ()
+            return (Step.DOMAIN_RESUMED,) if observed.domain is DomainState.STARVED else ()
         return (Step.DOMAIN_DESTROYED,) if shutdown_overdue else (Step.SHUTDOWN_REQUESTED,)
     steps = []
     if not observed.image or not observed.disk:
@@ -84,7 +89,7 @@ def plan_present(power_state: PowerState, observed: Observed, *, shutdown_overdu
 def plan_local_removal(observed: Observed) -> tuple[Step, ...]:
     """Return the steps that undo all there is on this host, in order."""
     steps = []
-    if observed.domain in (DomainState.RUNNING, DomainState.PAUSED):
+    if observed.domain in _ACTIVE:
         steps.append(Step.DOMAIN_DESTROYED)
     if observed.domain is not DomainState.ABSENT:
         steps.append(Step.DOMAIN_UNDEFINED)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from etcdcompute.agent.assignments import Assignments
 from etcdcompute.agent.domain_xml import mac_address
-from etcdcompute.agent.errors import BuildError, PlacementUnavailable
+from etcdcompute.agent.errors import BuildError, DiskFull, PlacementUnavailable
 from etcdcompute.agent.hypervisor import DomainState, Hypervisor
 from etcdcompute.agent.images import ImageCache
 from etcdcompute.agent.orphans import Orphans
@@ -32,6 +32,8 @@ _ADDRESS_SHARE = 0.15
 _SHORT_LIFE_S = 60.0
 _FREE_RESTARTS = 2
 _RESTART_LIMIT_S = 60.0
+# How often to look whether there is space again, and the least time between two attempts to go on.
+_SPACE_REPEAT_S = 5.0
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class _Memory:
     started_at: float | None = None
     short_lives: int = 0
     running_since: float | None = None
+    resumed_at: float | None = None
 
 
 class Reconciler:
@@ -120,6 +123,10 @@ class Reconciler:
         view = self._steps.look(instance)
         if view.observed.domain is DomainState.PAUSED and instance.power_state is PowerState.RUNNING:
             return self._paused(instance, view)
+        if view.observed.domain is DomainState.STARVED and instance.power_state is PowerState.RUNNING:
+            pause_s = self._space_pause(instance, memory)
+            if pause_s > 0:
+                return pause_s
         overdue = memory.shutdown_since is not None and began - memory.shutdown_since >= _SHUTDOWN_LIMIT_S
         steps = plan_present(instance.power_state, view.observed, shutdown_overdue=overdue)
         if Step.DOMAIN_STARTED in steps:
@@ -160,6 +167,9 @@ class Reconciler:
             case Step.DOMAIN_STARTED:
                 self._steps.start_domain(instance)
                 memory.started_at = memory.running_since = self._clock()
+            case Step.DOMAIN_RESUMED:
+                self._steps.resume_domain(instance)
+                memory.resumed_at = self._clock()
             case Step.SHUTDOWN_REQUESTED:
                 memory.shutdown_since = memory.shutdown_since or self._clock()
                 self._steps.request_shutdown(instance)
@@ -218,6 +228,20 @@ class Reconciler:
         report = Report(Phase.ERROR, instance.generation, code="domain_paused", message=message)
         self._status.write(instance.uuid, report)
         return None
+
+    def _space_pause(self, instance: Instance, memory: _Memory) -> float:
+        """Return how long to wait before a domain that found no space may go on; 0 where there is some."""
+        pause_s = 0.0 if memory.resumed_at is None else memory.resumed_at + _SPACE_REPEAT_S - self._clock()
+        if pause_s <= 0:
+            if self._steps.has_space():
+                return 0.0
+            pause_s = _SPACE_REPEAT_S
+        message = (
+            "the guest is paused, for its disk finds no space left on this host: free some, and it goes on by itself"
+        )
+        report = Report(Phase.ERROR, instance.generation, code=DiskFull.code, message=message)
+        self._status.write(instance.uuid, report)
+        return pause_s
 
     def _restart_pause(self, instance: Instance, memory: _Memory) -> float:
         """Return how long to wait before the domain is started again; 0 where its last life was long enough."""

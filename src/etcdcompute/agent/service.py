@@ -25,7 +25,7 @@ from etcdcompute.agent.errors import BuildError, HostTaken, LibvirtUnavailable, 
 from etcdcompute.agent.identity import AgentLock, StoreMemory, host_uuid
 from etcdcompute.agent.images import ImageCache
 from etcdcompute.agent.liveness import Liveness
-from etcdcompute.agent.machine import own_address, read_cpu_flags, read_machine
+from etcdcompute.agent.machine import own_address, read_cpu_flags, read_disk, read_machine
 from etcdcompute.agent.orphans import Orphans, ensure_cluster
 from etcdcompute.agent.outage import Outage
 from etcdcompute.agent.paths import StatePaths
@@ -35,6 +35,7 @@ from etcdcompute.agent.registration import HostFacts, Registration
 from etcdcompute.agent.status import StatusWriter
 from etcdcompute.agent.steps import Host, Steps
 from etcdcompute.agent.sweep import sweep
+from etcdcompute.agent.trouble import describe_clock, describe_disk
 from etcdcompute.config import Settings
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import Conflict, EtcdComputeError, InvalidInput, Stopped
@@ -109,7 +110,8 @@ class Agent:
         self._memory = StoreMemory(paths.store)
         self._facts = facts
         self._store: Client = self._closing.enter_context(connect(settings.etcd))
-        placement = PlacementClient(
+        self._paths = paths
+        self._placement = placement = PlacementClient(
             settings.placement.urls,
             token=settings.placement.token or None,
             timeout_s=settings.placement.request_timeout_s,
@@ -228,7 +230,12 @@ class Agent:
 
     def _trouble(self) -> str:
         """Say in a sentence what is wrong with this host, "" where nothing is."""
-        return self._memory.suspicion or self._placement_outage.reason
+        return (
+            self._memory.suspicion
+            or self._placement_outage.reason
+            or describe_disk(self._paths.root, read_disk(self._paths.root))
+            or describe_clock(self._placement.clock_offset)
+        )
 
     def _libvirt_connected(self) -> None:
         """Look at everything: events were lost while there was no connection."""

@@ -10,6 +10,7 @@ from etcdcompute.agent.domain_xml import DomainDefinition, DomainFiles, HostFlav
 from etcdcompute.agent.errors import DomainConflict, DomainRefused, NetworkNotFound
 from etcdcompute.agent.hypervisor import Domain, DomainState, Hypervisor
 from etcdcompute.agent.images import ImageCache
+from etcdcompute.agent.machine import read_disk
 from etcdcompute.agent.outage import Outage, placement_calls
 from etcdcompute.agent.paths import InstancePaths, StatePaths
 from etcdcompute.agent.plan import Observed, Step, plan_local_removal
@@ -22,6 +23,7 @@ from etcdcompute.model import Instance, keys
 from etcdcompute.placement.client import PlacementClient
 
 _SYS_CLASS_NET = Path("/sys/class/net")
+_RESUME_BYTES = 64 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,15 @@ class Steps:
                 paths.started.unlink(missing_ok=True)
             raise _missing_bridge(instance, error) or error from error
         failpoint(f"agent.{Step.DOMAIN_STARTED}")
+
+    def has_space(self) -> bool:
+        """Tell whether a guest that found no space would find some, and not end where it was at once."""
+        return read_disk(self._paths.root).free_bytes >= _RESUME_BYTES
+
+    def resume_domain(self, instance: Instance) -> None:
+        """Let a domain go on whose disk found no space."""
+        self._hypervisor.resume(instance.uuid)
+        failpoint(f"agent.{Step.DOMAIN_RESUMED}")
 
     def request_shutdown(self, instance: Instance) -> None:
         """Ask the guest to shut down."""

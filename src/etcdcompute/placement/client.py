@@ -19,9 +19,12 @@ A client may be shared by threads.
 import json
 import logging
 import re
+import time
 import uuid as uuid_module
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -189,6 +192,14 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockOffset:
+    """By how many seconds a server's clock is ahead of this machine's; 0 where they agree to a second or so."""
+
+    url: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
     body: Any
@@ -208,6 +219,20 @@ class PlacementClient:
         self._connect_s = min(timeout_s, 3.0)
         self._timeout = self._timeout_of(timeout_s)
         self._pool = urllib3.PoolManager(maxsize=8, retries=False)
+        self._clock_offsets: dict[str, ClockOffset] = {}
+        self._compared = 0
+
+    @property
+    def clock_offset(self) -> ClockOffset | None:
+        """How the clock of the server whose differs most was ahead of ours; None where none has told its time."""
+        return max(self._clock_offsets.copy().values(), key=lambda each: abs(each.seconds), default=None)
+
+    def compare_clock(self) -> None:
+        """Ask one server, the next one each time, to learn its time; that it does not answer is no matter here."""
+        url = self._urls[self._compared % len(self._urls)]
+        self._compared += 1
+        with suppress(EtcdComputeError):
+            self._send_to(url, "GET", "/", None, None)
 
     def close(self) -> None:
         """Close all connections."""
@@ -439,6 +464,7 @@ class PlacementClient:
             body = json.dumps(document).encode()
             headers["content-type"] = "application/json"
         headers["x-openstack-request-id"] = f"req-{uuid_module.uuid4()}"
+        asked_at = time.time()
         try:
             response = self._pool.request(
                 method,
@@ -454,10 +480,24 @@ class PlacementClient:
             raise InvalidInput(f"placement: {url!r} is not a URL: {error}") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise OutcomeUnknown(f"placement at {url} did not answer {method} {path}: {_reason(error)}") from error
+        offset = _offset(url, response.headers.get("date"), asked_at, time.time())
+        if offset is not None:
+            self._clock_offsets[url] = offset
         parsed = _parse(response.data)
         if 200 <= response.status < 300:
             return _Answer(response.status, parsed)
         raise _refusal(url, method, path, response.status, parsed)
+
+
+def _offset(url: str, date: str | None, asked_at: float, answered_at: float) -> ClockOffset | None:
+    """Return how far an answer's time (RFC 9110, 6.6.1: whole seconds) lies outside of that of question and answer."""
+    try:
+        told = parsedate_to_datetime(date or "").timestamp()
+    except ValueError:
+        return None
+    if told + 1 < asked_at:
+        return ClockOffset(url, told + 1 - asked_at)
+    return ClockOffset(url, max(0.0, told - answered_at))
 
 
 def _reason(error: BaseException) -> str:

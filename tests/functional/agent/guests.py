@@ -14,9 +14,23 @@ _CODE = bytes.fromhex(
     "7465640d0a00"
 )
 
+# Another one, which writes 256 times 64 sectors by the BIOS (int 13h/43h), beginning at sector 128, and then halts.
+_WRITER = bytes.fromhex(
+    "fa31c08ed88ec08ed0bc007cfbbf0001be257cb80043b280cd1383062d7c404f75eef4ebfd10004000007c00008000000000000000"
+)
+WRITTEN_BYTES = 256 * 64 * 512
+
 
 def write_guest(path: Path, *, name: str = "") -> ImageSource:
     """Write the guest as a raw image; `name` makes it a file with a sum of its own."""
-    data = _CODE + name.encode()
+    return _write(path, _CODE + name.encode())
+
+
+def write_writer(path: Path) -> ImageSource:
+    """Write the guest that fills WRITTEN_BYTES of its disk."""
+    return _write(path, _WRITER)
+
+
+def _write(path: Path, data: bytes) -> ImageSource:
     path.write_bytes(data.ljust(510, b"\0") + b"\x55\xaa")
     return ImageSource(url=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest(), format="raw")

@@ -105,11 +105,17 @@ class LibvirtServer:
             time.sleep(0.02)
         self.start()
 
+    def run(self, *command: str) -> str:
+        """Run a command where libvirtd and its guests live; return what it printed."""
+        return subprocess.run([*self._enter(), *command], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def _enter(self) -> list[str]:
+        return [*as_root(), "nsenter", f"--target={self.init_pid}", "--mount", "--net", "--pid"]
+
     def start(self) -> None:
         """Start libvirtd and wait until it accepts connections."""
-        enter = ["nsenter", f"--target={self.init_pid}", "--mount", "--net", "--pid"]
         program = ["libvirtd", "--config", str(self._directory / "libvirtd.conf")]
-        self._daemon = subprocess.Popen([*as_root(), *enter, *program])
+        self._daemon = subprocess.Popen([*self._enter(), *program])
         until = time.monotonic() + START_TIMEOUT_S
         while not self._accepts():
             assert self._daemon.poll() is None, f"libvirtd ended: see {self._directory}/libvirtd.log"

@@ -17,6 +17,7 @@ from etcdcompute.agent.outage import Outage
 from etcdcompute.agent.probe import run_probe_guest
 from etcdcompute.agent.seed import create_seed
 from etcdcompute.model import ImageSource, NetworkAttachment
+from tests.functional.agent.guests import WRITTEN_BYTES, write_writer
 from tests.functional.agent.host import wait_until
 from tests.functional.agent.libvirt_server import LibvirtServer
 from tests.unit.agent.samples import UUID, make_instance
@@ -120,6 +121,44 @@ def test_a_paused_domain_says_why(driver: Driver, definition: DomainDefinition, 
     paused = driver.domain(UUID)
     assert paused is not None
     assert (paused.state, paused.reason) == (DomainState.PAUSED, "somebody paused it")
+
+
+def test_a_guest_that_finds_no_space_is_known_and_goes_on(
+    driver: Driver, libvirtd: LibvirtServer, tmp_path: Path
+) -> None:
+    image = write_writer(tmp_path / "writer.img")
+    small = tmp_path / "small"
+    small.mkdir()
+    # Only libvirtd and its guests see the small filesystem: theirs are mounts of their own.
+    libvirtd.run("mount", "-t", "tmpfs", "-o", f"size={WRITTEN_BYTES // 2}", "tmpfs", str(small))
+    files = DomainFiles(tmp_path / "disk.qcow2", tmp_path / "seed.iso", tmp_path / "console.log")
+    instance = make_instance(image=image, networks=())
+    create_overlay(Path(image.url), image, files.disk, disk_gib=1)
+    create_seed(instance, files.seed)
+    libvirtd.run("cp", str(files.disk), str(small))
+    there = DomainFiles(small / "disk.qcow2", files.seed, files.console_log)
+    made = define_domain(instance, name="writer", flavour=HostFlavour("x86_64", "qemu"), files=there)
+    driver.define(made.xml)
+    driver.start(UUID)
+
+    def state() -> DomainState:
+        domain = driver.domain(UUID)
+        assert domain is not None
+        return domain.state
+
+    wait_until(lambda: state() is DomainState.STARVED, "the guest to find no space", WAIT_S)
+    driver.resume(UUID)
+    wait_until(lambda: state() is DomainState.STARVED, "the guest to find none again", WAIT_S)
+    libvirtd.run("mount", "-o", f"remount,size={WRITTEN_BYTES * 2}", str(small))
+    driver.resume(UUID)
+
+    def written() -> bool:
+        return int(libvirtd.run("stat", "--format=%s", str(small / "disk.qcow2"))) > WRITTEN_BYTES
+
+    wait_until(written, "the guest to have written all", WAIT_S)
+    assert state() is DomainState.RUNNING
+    driver.resume(UUID)
+    assert state() is DomainState.RUNNING
 
 
 def test_a_domain_of_somebody_else_is_not_ours(driver: Driver, libvirtd: LibvirtServer) -> None:

@@ -3,9 +3,11 @@
 import re
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -106,6 +108,60 @@ def test_the_next_server_is_asked_when_one_is_gone(service: PlacementThread) -> 
 def test_no_server_at_all() -> None:
     with pytest.raises(Unavailable, match="cannot be reached"):
         PlacementClient([f"http://127.0.0.1:{port}" for port in free_ports(2)]).list_resource_providers()
+
+
+class _Tardy(BaseHTTPRequestHandler):
+    """Answers as a service does whose clock is an hour behind."""
+
+    def do_GET(self) -> None:
+        body = b'{"resource_providers": []}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string((timestamp or time.time()) - 3600)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@contextmanager
+def tardy_service() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Tardy) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def test_all_servers_clocks_are_compared_in_turn() -> None:
+    with PlacementThread("memory://") as service, tardy_service() as late:
+        client = PlacementClient([service.url, f"http://127.0.0.1:{free_ports(1)[0]}", late])
+        seen = [client.clock_offset]
+        for _ in range(3):
+            client.compare_clock()
+            seen.append(client.clock_offset)
+        client.close()
+    untold, right, still, wrong = seen
+    assert untold is None
+    assert right is not None
+    assert still == right
+    assert wrong is not None
+    # A service's time may be a second old when it comes.
+    assert -2 <= right.seconds <= 0
+    assert (wrong.url, -3602 <= wrong.seconds <= -3597) == (late, True)
+
+
+def test_any_answer_tells_the_time() -> None:
+    with tardy_service() as late:
+        client = PlacementClient([late])
+        client.list_resource_providers()
+        client.close()
+    assert client.clock_offset is not None
+    assert client.clock_offset.seconds < -3590
 
 
 def test_a_wrong_token() -> None:

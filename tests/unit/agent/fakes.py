@@ -89,6 +89,10 @@ class FakeHypervisor:
             raise DomainRefused(self.refusal)
         self.set_state(uuid, DomainState.RUNNING)
 
+    def resume(self, uuid: str) -> None:
+        self.calls.append("resume")
+        self.set_state(uuid, DomainState.RUNNING)
+
     def request_shutdown(self, uuid: str) -> None:
         self.calls.append("shutdown")
         if self.heeds_shutdown:

@@ -38,6 +38,9 @@ def apply(step: Step, observed: Observed) -> Observed:
         case Step.DOMAIN_DEFINED:
             state = DomainState.SHUT_OFF if observed.domain is DomainState.ABSENT else observed.domain
             return replace(observed, domain=state, domain_current=True)
+        case Step.DOMAIN_RESUMED:
+            assert observed.domain is DomainState.STARVED
+            return replace(observed, domain=DomainState.RUNNING)
         case Step.DOMAIN_STARTED:
             assert observed.disk
             assert observed.seed

@@ -11,6 +11,7 @@ from etcdcompute.agent import steps as steps_module
 from etcdcompute.agent.domain_xml import HostFlavour, mac_address
 from etcdcompute.agent.errors import DomainRefused, PlacementUnavailable
 from etcdcompute.agent.hypervisor import CardAddress, Domain, DomainState
+from etcdcompute.agent.machine import Disk
 from etcdcompute.agent.outage import Outage
 from etcdcompute.agent.paths import StatePaths
 from etcdcompute.agent.reconcile import Reconciler
@@ -28,6 +29,8 @@ from tests.unit.agent.fakes import (
     FakeStore,
 )
 from tests.unit.agent.samples import HOST, UUID, make_instance
+
+MIB = 1024**2
 
 
 class World:
@@ -227,6 +230,39 @@ def test_a_paused_domain_is_told_and_left_alone(world: World) -> None:
     assert (world.status.phase, world.status.code) == (Phase.ERROR, "domain_paused")
     assert "input/output error" in world.status.message
     assert len(world.hypervisor.calls) == calls
+
+
+def test_a_guest_that_found_no_space_goes_on_when_there_is_some(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [10]
+    monkeypatch.setattr(steps_module, "read_disk", lambda _path: Disk(100 * MIB, free[0] * MIB))
+    world.put(make_instance(networks=()))
+    world.reconcile()
+    world.hypervisor.set_state(UUID, DomainState.STARVED)
+    assert world.reconcile() == 5
+    assert (world.status.phase, world.status.code) == (Phase.ERROR, "disk_full")
+    assert "resume" not in world.hypervisor.calls
+    free[0] = 80
+    world.clock.advance(5)
+    assert world.reconcile() is None
+    assert world.hypervisor.calls[-1] == "resume"
+    assert world.status.phase is Phase.RUNNING
+    # It found none again, whatever the filesystem says: not resumed without a pause.
+    world.hypervisor.set_state(UUID, DomainState.STARVED)
+    world.clock.advance(2)
+    assert world.reconcile() == 3
+    assert world.status.code == "disk_full"
+    world.clock.advance(3)
+    assert world.reconcile() is None
+    assert world.status.phase is Phase.RUNNING
+
+
+def test_a_guest_that_found_no_space_can_be_stopped_and_deleted(world: World) -> None:
+    instance = world.put(make_instance(networks=()))
+    world.reconcile()
+    world.hypervisor.set_state(UUID, DomainState.STARVED)
+    world.put(msgspec.structs.replace(instance, generation=2, deleted=True))
+    world.reconcile()
+    assert not world.hypervisor.known
 
 
 def test_somebody_elses_domain_is_never_touched(world: World) -> None:
