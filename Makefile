@@ -47,7 +47,7 @@ lab-console:  ## A node's console, which needs no network (NODE=etcd2)
 
 # What nothing can mend is said before minutes are spent on the rest: no root, no disk, no memory.
 lab-possible:
-	@[ -e .lab/$(LAB_NAME)/state.json ] || ! command -v $(PYTHON) >/dev/null || $(LAB) check --but-programs $(KIND)
+	@! command -v $(PYTHON) >/dev/null || $(LAB) check --name $(LAB_NAME) --but-programs $(KIND)
 
 # A lab that is there keeps its image: a newer one, which an update of apt's index makes, is another one to its instances.
 lab-image: $(VENV)/.installed

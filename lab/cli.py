@@ -17,7 +17,7 @@ from lab.layout import CHECKOUT, Layout, check_name, labs_in
 from lab.machine import DEFAULT_KIND, DEFAULT_RELEASE, KINDS, Lab, Wishes, make_driver
 from lab.nodefiles import remove_tree
 from lab.progress import Progress
-from lab.state import Bind, State
+from lab.state import Bind
 from lab.surroundings import fetch_surroundings
 
 DEFAULT_NAME = "dev"
@@ -73,16 +73,19 @@ def _parser() -> argparse.ArgumentParser:
     def kind(added: argparse.ArgumentParser) -> None:
         added.add_argument("--kind", choices=KINDS, help=f"what the nodes are (default: {DEFAULT_KIND})")
 
-    up = command("up", "Make or repair a lab; a running one stays as it is.")
-    release(up)
-    kind(up)
-    up.add_argument("--controllers", help="how many of the nodes, from the first on, are controllers (default: 1)")
-    up.add_argument("--cpus", help=f"processors of a node that is a vm (default: {sizes.DEFAULT.cpus})")
-    up.add_argument("--memory-mib", help=f"its memory (default: {sizes.DEFAULT.memory_mib})")
-    up.add_argument("--disk-gib", help=f"its disk, of which only what is used takes room ({sizes.DEFAULT.disk_gib})")
-    up.add_argument("--nodes", help="comma-separated names (default: etcd1,etcd2,etcd3); the first is the controller")
-    up.add_argument("--subnet", help="CIDR of the lab's network, or auto (the default): a free one")
-    up.add_argument("--bind", action="append", metavar="SRC:DST", help="show SRC of this machine at DST in every node")
+    def wishes(added: argparse.ArgumentParser) -> None:
+        release(added)
+        kind(added)
+        add = added.add_argument
+        add("--controllers", help="how many of the nodes, from the first on, are controllers (default: 1)")
+        add("--cpus", help=f"processors of a node that is a vm (default: {sizes.DEFAULT.cpus})")
+        add("--memory-mib", help=f"its memory (default: {sizes.DEFAULT.memory_mib})")
+        add("--disk-gib", help=f"its disk, of which only what is used takes room ({sizes.DEFAULT.disk_gib})")
+        add("--nodes", help="comma-separated names (default: etcd1,etcd2,etcd3); the first is the controller")
+        add("--subnet", help="CIDR of the lab's network, or auto (the default): a free one")
+        add("--bind", action="append", metavar="SRC:DST", help="show SRC of this machine at DST in every node")
+
+    wishes(command("up", "Make or repair a lab; a running one stays as it is."))
     command("down", "Remove a lab: processes, mounts, network, files. The cache stays.")
     command("clean", "Remove all labs of this checkout, and the cache with the bases.", lab=False)
     command("status", "Say what there is of a lab.")
@@ -90,8 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     only_base = command("base", "Build the base that nodes are made from, nothing else.", lab=False)
     release(only_base)
     kind(only_base)
-    check = command("check", "Say what this machine lacks for labs.", lab=False)
-    kind(check)
+    check = command("check", "Say what would keep `up` with the same options from its work; change nothing.")
+    wishes(check)
     check.add_argument("--install", action="store_true", help="install missing packages with apt-get")
     check.add_argument("--but-programs", action="store_true", help="leave out programs, which can be installed")
     for name, summary in (
@@ -112,9 +115,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, progress: Progress) -> int:
-    whole_machine = {"list": _list, "check": _check, "base": _base, "clean": _clean}
+    whole_machine = {"list": _list, "base": _base, "clean": _clean}
     one_lab = {
-        "up": _up, "down": _down, "status": _status, "exec": _exec, "ssh": _exec, "console": _console,
+        "up": _up, "check": _check, "down": _down, "status": _status, "exec": _exec, "ssh": _exec, "console": _console,
         "start": _start, "kill": _kill, "reboot": _reboot,
     }  # fmt: skip
     if options.command in whole_machine:
@@ -142,6 +145,17 @@ def _clean(_options: argparse.Namespace, progress: Progress) -> int:
 
 def _up(options: argparse.Namespace, lab: Lab) -> int:
     lab.up(_wishes(options))
+    return 0
+
+
+def _check(options: argparse.Namespace, lab: Lab) -> int:
+    wishes = _wishes(options)
+    if options.install:
+        programs = make_driver(wishes.kind or DEFAULT_KIND, lab.layout, fetch_surroundings()).programs
+        preflight.install_programs(lab.progress, programs)
+    if problems := lab.problems(wishes, programs=not options.but_programs):
+        raise PreflightError(problems)
+    lab.progress.say(f"nothing stands in the way of lab {lab.layout.name}")
     return 0
 
 
@@ -221,27 +235,6 @@ def _status(_options: argparse.Namespace, lab: Lab) -> int:
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0 if all(row[2] == "running" for row in rows[1:]) else 3
-
-
-def _check(options: argparse.Namespace, progress: Progress) -> int:
-    layout = Layout("base", CHECKOUT)
-    driver = make_driver(_kind(options) or DEFAULT_KIND, layout, fetch_surroundings())
-    if options.install:
-        preflight.install_programs(progress, driver.programs)
-    problems = [*preflight.privilege_problems(), *preflight.machine_problems(driver.programs)]
-    if options.but_programs:
-        problems = [problem for problem in problems if problem not in preflight.program_problems(driver.programs)]
-    planned = State(
-        name="check", driver=driver.name, release=DEFAULT_RELEASE, subnet="192.0.2.0/24", bridge="", table="", nodes=(),
-        sizes=_sizes(options),
-    )  # fmt: skip
-    needs = driver.needs(planned)
-    problems += preflight.disk_problems(CHECKOUT, needs, missing_nodes=3)
-    problems += preflight.memory_problems(needs, 3)
-    if problems:
-        raise PreflightError(problems)
-    progress.say("this machine has what a lab of three nodes needs")
-    return 0
 
 
 def _base(options: argparse.Namespace, progress: Progress) -> int:

@@ -62,7 +62,8 @@ class Lab:
             driver = self._driver(state.driver, surroundings)
             missing = [node for node in state.nodes if not driver.exists(node.name)]
             stopped = [node for node in state.nodes if node in missing or driver.running(node) is None]
-            self._check(state, surroundings, driver, missing, stopped)
+            if problems := self._find_problems(state, surroundings, driver, missing, stopped):
+                raise PreflightError(problems)
             state = self._accelerate(state, driver, stopped)
             self.progress.say(
                 f"lab {state.name}: {len(state.nodes)} nodes ({state.driver}), Debian {state.release}, {state.subnet}"
@@ -85,6 +86,18 @@ class Lab:
         changed = "unchanged" if not missing and not stopped else f"up after {time.monotonic() - began:.1f} s"
         self._tell(state, changed)
         return state
+
+    def problems(self, wishes: Wishes, *, programs: bool = True) -> list[str]:
+        """Return all that would keep `up` from its work, with or without missing programs; change nothing."""
+        surroundings = fetch_surroundings(wishes.mirror)
+        state = self._decide(load(self.layout.state_file), wishes, surroundings)
+        driver = self._driver(state.driver, surroundings)
+        missing = [node for node in state.nodes if not driver.exists(node.name)]
+        stopped = [node for node in state.nodes if node in missing or driver.running(node) is None]
+        found = self._find_problems(state, surroundings, driver, missing, stopped)
+        return (
+            found if programs else [each for each in found if each not in preflight.program_problems(driver.programs)]
+        )
 
     def down(self) -> None:
         """Remove everything the lab made, from any state, and verify that it is gone; the cache stays."""
@@ -255,11 +268,11 @@ class Lab:
                 f"choose another --name, or remove it with `python3 -m lab down --name {old.name}`"
             )
 
-    def _check(
+    def _find_problems(
         self, state: State, surroundings: Surroundings, driver: Driver, missing: Sequence[Node], stopped: Sequence[Node]
-    ) -> None:
+    ) -> list[str]:
         programs = not preflight.missing_programs(driver.programs)
-        problems = preflight.find_problems(
+        return preflight.find_problems(
             state,
             surroundings,
             driver,
@@ -268,8 +281,6 @@ class Lab:
             stopped=[node.name for node in stopped],
             bridge_is_up=programs and network.is_up(state),
         )
-        if problems:
-            raise PreflightError(problems)
 
     def _accelerate(self, state: State, driver: Driver, starting: Sequence[Node]) -> State:
         """Choose what is to run the nodes' instructions, and say so; the record keeps it for restarts."""

@@ -10,7 +10,7 @@ from lab import subnet as subnets
 from lab.commands import environment, run
 from lab.container import PROGRAMS
 from lab.driver import Driver, Needs
-from lab.errors import CommandError, LabError
+from lab.errors import LabError
 from lab.progress import Progress
 from lab.state import State
 from lab.surroundings import Surroundings, fetch_surroundings
@@ -77,10 +77,7 @@ def memory_problems(needs: Needs, starting_nodes: int) -> list[str]:
 
 def subnet_problems(state: State, surroundings: Surroundings) -> list[str]:
     """Return a sentence if the lab's subnet is used by something else on this machine."""
-    try:
-        used = subnets.fetch_used(ignore_device=state.bridge, nameservers=surroundings.nameservers)
-    except CommandError:
-        return []  # without ip, which program_problems reports
+    used = subnets.fetch_used(ignore_device=state.bridge, nameservers=surroundings.nameservers)
     if others := subnets.overlapping(state.network, used):
         return [
             f"the subnet {state.subnet} collides with {', '.join(others)} on this machine: "

@@ -2,10 +2,11 @@
 
 import ipaddress
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, collapse_addresses
 
-from lab.commands import run
+from lab.commands import environment, run
 from lab.errors import LabError
 
 # In every node: the network of the instances (the role libvirt's), and libvirt's own default one. Podman's and docker's
@@ -63,8 +64,13 @@ def overlapping(net: IPv4Network, used: Iterable[IPv4Network]) -> list[str]:
 
 
 def fetch_used(*, ignore_device: str, nameservers: Sequence[str]) -> list[IPv4Network]:
-    """Ask the kernel for every IPv4 network in an address or route, except our own bridge's and the default route."""
+    """Ask the kernel for every IPv4 network in an address or route, except our own bridge's and the default route.
+
+    Where there is no `ip` to ask with, which the preflight tells, it is the name servers only.
+    """
     used = [IPv4Network(server) for server in nameservers]
+    if shutil.which("ip", path=environment()["PATH"]) is None:
+        return used
     for link in json.loads(run(["ip", "-j", "-4", "addr", "show"]) or "[]"):
         if link.get("ifname") == ignore_device:
             continue

@@ -2,11 +2,12 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 
-from lab import cli, machine, preflight
+from lab import cli, machine, preflight, subnet
 from lab.driver import Needs
 from lab.errors import LabError, PreflightError
 from lab.layout import Layout
@@ -159,3 +160,24 @@ def test_a_check_can_leave_out_programs_which_would_be_installed(
     assert capsys.readouterr().err.splitlines()[1:] == ["  - too little memory"]
     assert cli.main(["check"]) == 2
     assert "nftables" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_a_check_sees_what_up_would_see(
+    way: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("privilege_problems", "device_problems"):
+        monkeypatch.setattr(preflight, name, list)
+    monkeypatch.setattr(preflight, "network_problems", lambda _surroundings: [])
+    monkeypatch.setattr(preflight, "memory_problems", lambda _needs, _nodes: [])
+    monkeypatch.setattr(preflight, "disk_problems", lambda _folder, _needs, **_nodes: [])
+    monkeypatch.setattr(preflight, "missing_programs", lambda _programs: {})
+    monkeypatch.setattr(subnet, "fetch_used", lambda **_how: [IPv4Network("10.9.0.0/16")])
+    arguments = ["check", "--name", "planned"]
+    assert cli.main(arguments) == 0
+    if way == "option":
+        arguments += ["--subnet", "10.9.8.0/24"]
+    else:
+        monkeypatch.setenv("LAB_SUBNET", "10.9.8.0/24")
+    assert cli.main(arguments) == 2
+    assert "the subnet 10.9.8.0/24 collides with 10.9.0.0/16 on this machine" in capsys.readouterr().err
