@@ -125,7 +125,7 @@ lab-faults: $(VENV)/.installed guest-image  ## Power cuts, full disks, wrong clo
 	@tools/packages lab lab-vm
 	@$(LAB) up --name faults --kind vm --controllers 3 --bind "$(CURDIR)/.cache/guest:/srv/images"
 	@$(BIN)/ansible-playbook -i .lab/faults/inventory.yml -i inventories/lab playbooks/site.yml
-	@LAB_NAME=faults $(BIN)/pytest -q -o timeout=0 tests/faults
+	@LAB_NAME=faults $(BIN)/pytest -v --no-header --durations=0 -o timeout=0 tests/faults
 	@$(LAB) down --name faults
 
 ##@ the figures
