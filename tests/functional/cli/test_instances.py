@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 import uuid
 from pathlib import Path
 
@@ -70,19 +69,26 @@ def test_create_waits_and_tells_what_happens(cloud: Cloud) -> None:
     host = cloud.add_host("etcd1")
     cloud.start_scheduler()
 
-    def play_agent() -> None:
+    def created() -> str:
         listed = eventually(lambda: cloud.store.read_prefix(keys.ASSIGNMENTS).items, "an assignment")
-        created = keys.last_segment(listed[0].key)
-        cloud.report(created, host, phase=Phase.BUILDING, observed_generation=1, message="fetching the image")
-        time.sleep(0.3)  # so that the command line sees each of them
-        cloud.report(created, host, phase=Phase.RUNNING, observed_generation=1)
+        return keys.last_segment(listed[0].key)
 
-    agent = threading.Thread(target=play_agent, name="agent")
+    def begin() -> None:
+        cloud.report(created(), host, phase=Phase.BUILDING, observed_generation=1, message="fetching the image")
+
+    agent = threading.Thread(target=begin, name="agent")
     agent.start()
-    ended = cloud.run("instance", "create", "web-1", *OPTIONS, "--timeout", "20")
+    said: list[str] = []
+
+    def told(line: str) -> None:
+        said.append(line)
+        # The rest happens when the command line has told of the beginning.
+        if line.startswith("web-1: building"):
+            cloud.report(created(), host, phase=Phase.RUNNING, observed_generation=1)
+
+    status = cloud.run_telling(told, "instance", "create", "web-1", *OPTIONS, "--timeout", "20")
     agent.join()
-    assert ended.returncode == 0, ended.stderr
-    said = ended.stderr.splitlines()
+    assert status == 0, said
     assert said[-2:] == [f"web-1: building on {host}, fetching the image", f"web-1: running on {host}"]
 
 

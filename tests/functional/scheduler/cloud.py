@@ -28,6 +28,8 @@ from etcdcompute.placement.client import Inventory, PlacementClient
 from tests.functional.etcd_server import EtcdServer, free_ports
 from tests.functional.waiting import TIMEOUT_S, eventually
 
+_PROGRAM = (sys.executable, "-c", "from etcdcompute.cli import main; main()")
+
 
 class Daemon:
     """One `etcdcompute …` process, with its log in a file."""
@@ -35,12 +37,8 @@ class Daemon:
     def __init__(self, name: str, arguments: list[str], environment: dict[str, str], directory: Path) -> None:
         self.log_file = directory / f"{name}.log"
         self._log = self.log_file.open("ab")
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("ETCDCOMPUTE_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from etcdcompute.cli import main; main()", *arguments],
-            env=inherited | environment,
-            stdout=self._log,
-            stderr=self._log,
+            [*_PROGRAM, *arguments], env=_inherited() | environment, stdout=self._log, stderr=self._log
         )
 
     @property
@@ -135,14 +133,22 @@ class Cloud:
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the command line to its end."""
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("ETCDCOMPUTE_")}
         return subprocess.run(
-            [sys.executable, "-c", "from etcdcompute.cli import main; main()", *arguments],
-            env=inherited | self.environment | environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
+            [*_PROGRAM, *arguments], env=self._surroundings(**environment), capture_output=True, text=True, timeout=60
         )
+
+    def run_telling(self, told: Callable[[str], object], *arguments: str) -> int:
+        """Run the command line to its end, calling `told` with each line that it remarks; return its exit status."""
+        with subprocess.Popen(
+            [*_PROGRAM, *arguments], env=self._surroundings(), stderr=subprocess.PIPE, text=True, bufsize=1
+        ) as running:
+            assert running.stderr is not None
+            for line in running.stderr:
+                told(line.rstrip("\n"))
+        return running.returncode
+
+    def _surroundings(self, **environment: str) -> dict[str, str]:
+        return _inherited() | self.environment | environment
 
     # Hosts, as agents would make them
 
@@ -273,3 +279,8 @@ def new_instance(name: str = "web-1", *, vcpus: int = 1, **fields: Any) -> Insta
         "created_at": timestamp(),
     }
     return Instance(**(given | fields))
+
+
+def _inherited() -> dict[str, str]:
+    """Return this process's variables without our own ones."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("ETCDCOMPUTE_")}
