@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from etcdcompute import operations
+from etcdcompute.errors import Unavailable
 from etcdcompute.model import keys
 from lab import taps
 from lab.layout import Layout
@@ -49,11 +50,21 @@ class Machines:
 
     def await_up(self) -> None:
         """Wait until every host is seen as alive."""
+        uuids = self.cloud.host_uuids().values()
+        wait_for("all hosts to be up", lambda: all(self._is_alive(uuid) for uuid in uuids), 120)
 
-        def all_up() -> bool:
-            return all(self.cloud.kv.get(keys.alive(uuid)) for uuid in self.cloud.host_uuids().values())
+    def await_down(self, node: Node, uuid: str) -> None:
+        """Wait until the node's host, which has this uuid, is seen as gone."""
+        # Enough for a lease to end, whatever the agent's setting.
+        wait_for(f"{node.name} to be seen as down", lambda: self._is_alive(uuid) is False, 120)
+        assert operations.find_host(self.cloud.kv, node.name).state.startswith("down")
 
-        wait_for("all hosts to be up", all_up, 120)
+    def _is_alive(self, uuid: str) -> bool | None:
+        """Tell whether the host is alive; None while etcd, which may just have lost its leader, does not say."""
+        try:
+            return self.cloud.kv.get(keys.alive(uuid)) is not None
+        except Unavailable:
+            return None
 
     def await_message(self, node: Node, words: str) -> None:
         """Wait until the node's host says something with these words in it; nothing at all where there are none."""
