@@ -61,7 +61,7 @@ guest-image: $(VENV)/.installed  ## Build the small guest image from Debian's pa
 # Two halves side by side, for each leaves a processor idle half of the time. What both need is there before.
 test: lint unit guest-image  ## Everything CI runs
 	@tools/packages functional lab neo4j
-	@tools/beside functional=functional rest='conformance conformance-neo4j fuzz sanity molecule'
+	@tools/beside functional=functional-stack rest='functional-lab conformance conformance-neo4j fuzz sanity molecule'
 
 lint: $(VENV)/.conformance-installed  ## Formatting, style, types, playbooks
 	@$(BIN)/ruff format --check .
@@ -73,10 +73,17 @@ lint: $(VENV)/.conformance-installed  ## Formatting, style, types, playbooks
 unit: $(VENV)/.installed  ## Fast tests without servers
 	@$(BIN)/pytest -q -n auto tests/unit
 
-functional: $(VENV)/.installed  ## Tests with a real etcd, placement, libvirt and guest on this machine
-	@tools/packages functional lab neo4j
+functional: functional-stack functional-lab  ## Tests with a real etcd, placement, libvirt and guest on this machine
+
+functional-stack: $(VENV)/.installed
+	@tools/packages functional neo4j
 	@# Each etcd takes 64 MB for its log; /tmp may be in memory.
-	@PYTEST_DEBUG_TEMPROOT=/var/tmp $(BIN)/pytest -q tests/functional
+	@PYTEST_DEBUG_TEMPROOT=/var/tmp $(BIN)/pytest -q tests/functional --ignore=tests/functional/lab
+
+# Compares the whole machine before and after: no other lab may come or go meanwhile.
+functional-lab: $(VENV)/.installed
+	@tools/packages lab
+	@$(BIN)/pytest -q tests/functional/lab
 
 # GRAPH=neo4j: all of it on the other store.
 conformance: conformance-gabbi conformance-osc differential  ## All that holds our Placement API against OpenStack's (GRAPH=neo4j)
@@ -161,4 +168,4 @@ clean:  ## Remove all labs, the virtual environment and all caches
 
 # The parts of a test share one machine.
 .NOTPARALLEL:
-.PHONY: help lab lab-ssh lab-console lab-possible lab-image lab-destroy guest-image test lint unit functional conformance conformance-gabbi conformance-osc conformance-neo4j differential fuzz sanity molecule molecule-default molecule-neo4j molecule-nested lab-faults bench bench-instances clean
+.PHONY: help lab lab-ssh lab-console lab-possible lab-image lab-destroy guest-image test lint unit functional functional-stack functional-lab conformance conformance-gabbi conformance-osc conformance-neo4j differential fuzz sanity molecule molecule-default molecule-neo4j molecule-nested lab-faults bench bench-instances clean

@@ -47,7 +47,10 @@ def state_of_the_machine() -> dict[str, object]:
         "addresses": output("ip", "-brief", "address"),
         "routes": output("ip", "route"),
         "rules": output(*sudo, "nft", "list", "ruleset"),
-        "mounts": sorted(Path("/proc/self/mounts").read_text().splitlines()),
+        # Without those of other tests, which may run beside these.
+        "mounts": sorted(
+            line for line in Path("/proc/self/mounts").read_text().splitlines() if "/pytest-of-" not in line
+        ),
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(),
         "processes": processes(),
         "files": (PROJECT / ".lab" / NAME).exists(),
