@@ -140,7 +140,8 @@ def only(cloud: Cloud, node: Node) -> Iterator[None]:
 
 def test_the_disk_fills_while_an_image_is_fetched(cloud: Cloud, instances: Instances, machines: Machines) -> None:
     node = cloud.computes[-1]
-    image = "/var/tmp/other.qcow2"
+    # Not below /var/tmp: the agent has one of its own.
+    image = "/srv/other.qcow2"
     # A file with a few bytes more is another image; qcow2 ignores what comes after its end.
     node.run(f"cat /srv/images/etcdcompute-guest.qcow2 > {image} && head -c 4096 /dev/zero >> {image}")
     digest = node.run(f"sha256sum {image}").split()[0]
