@@ -50,8 +50,16 @@ class Machines:
 
     def await_up(self) -> None:
         """Wait until every host is seen as alive."""
-        uuids = self.cloud.host_uuids().values()
-        wait_for("all hosts to be up", lambda: all(self._is_alive(uuid) for uuid in uuids), 120)
+
+        def all_up() -> bool:
+            # Not by SSH, which fails where a cable has just been plugged in.
+            try:
+                rows = operations.list_hosts(self.cloud.kv)
+            except Unavailable:
+                return False
+            return len(rows) == len(self.cloud.computes) and all(row.alive for row in rows)
+
+        wait_for("all hosts to be up", all_up, 120)
 
     def await_down(self, node: Node, uuid: str) -> None:
         """Wait until the node's host, which has this uuid, is seen as gone."""
