@@ -58,10 +58,7 @@ class Lab:
         with self._locked():
             surroundings = fetch_surroundings(wishes.mirror)
             old = load(self.layout.state_file)
-            state = self._decide(old, wishes, surroundings)
-            driver = self._driver(state.driver, surroundings)
-            missing = [node for node in state.nodes if not driver.exists(node.name)]
-            stopped = [node for node in state.nodes if node in missing or driver.running(node) is None]
+            state, driver, missing, stopped = self._plan(old, wishes, surroundings)
             if problems := self._find_problems(state, surroundings, driver, missing, stopped):
                 raise PreflightError(problems)
             state = self._accelerate(state, driver, stopped)
@@ -90,14 +87,10 @@ class Lab:
     def problems(self, wishes: Wishes, *, programs: bool = True) -> list[str]:
         """Return all that would keep `up` from its work, with or without missing programs; change nothing."""
         surroundings = fetch_surroundings(wishes.mirror)
-        state = self._decide(load(self.layout.state_file), wishes, surroundings)
-        driver = self._driver(state.driver, surroundings)
-        missing = [node for node in state.nodes if not driver.exists(node.name)]
-        stopped = [node for node in state.nodes if node in missing or driver.running(node) is None]
+        state, driver, missing, stopped = self._plan(load(self.layout.state_file), wishes, surroundings)
         found = self._find_problems(state, surroundings, driver, missing, stopped)
-        return (
-            found if programs else [each for each in found if each not in preflight.program_problems(driver.programs)]
-        )
+        left_out = [] if programs else preflight.program_problems(driver.programs)
+        return [each for each in found if each not in left_out]
 
     def down(self) -> None:
         """Remove everything the lab made, from any state, and verify that it is gone; the cache stays."""
@@ -220,6 +213,16 @@ class Lab:
         for name in () if state else DEFAULT_NODES:
             known.setdefault(name, name)
         return list(known.values())  # without a record: perhaps nodes that aren't there, which costs nothing
+
+    def _plan(
+        self, old: State | None, wishes: Wishes, surroundings: Surroundings
+    ) -> tuple[State, Driver, list[Node], list[Node]]:
+        """Return the state to reach, what handles its nodes, and which of them are to be made and to be started."""
+        state = self._decide(old, wishes, surroundings)
+        driver = self._driver(state.driver, surroundings)
+        missing = [node for node in state.nodes if not driver.exists(node.name)]
+        stopped = [node for node in state.nodes if node in missing or driver.running(node) is None]
+        return state, driver, missing, stopped
 
     def _decide(self, old: State | None, wishes: Wishes, surroundings: Surroundings) -> State:
         """Return the state to reach; an existing lab can't be turned into another one."""

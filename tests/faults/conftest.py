@@ -10,7 +10,7 @@ import pytest
 
 from etcdcompute import operations
 from etcdcompute.errors import Unavailable
-from etcdcompute.model import keys
+from etcdcompute.operations import HostRow
 from lab import taps
 from lab.layout import Layout
 from tests.lab.cloud import PROJECT, Cloud, Node, lab_name, wait_for
@@ -52,44 +52,42 @@ class Machines:
         """Wait until every host is seen as alive."""
 
         def all_up() -> bool:
-            # Not by SSH, which fails where a cable has just been plugged in.
-            try:
-                rows = operations.list_hosts(self.cloud.kv)
-            except Unavailable:
-                return False
+            rows = self._hosts()
             return len(rows) == len(self.cloud.computes) and all(row.alive for row in rows)
 
         wait_for("all hosts to be up", all_up, 120)
 
-    def await_down(self, node: Node, uuid: str) -> None:
-        """Wait until the node's host, which has this uuid, is seen as gone."""
-        # Enough for a lease to end, whatever the agent's setting.
-        wait_for(f"{node.name} to be seen as down", lambda: self._is_alive(uuid) is False, 120)
-        assert operations.find_host(self.cloud.kv, node.name).state.startswith("down")
+    def await_down(self, node: Node) -> None:
+        """Wait until the node's host is shown as down."""
 
-    def _is_alive(self, uuid: str) -> bool | None:
-        """Tell whether the host is alive; None while etcd, which may just have lost its leader, does not say."""
-        try:
-            return self.cloud.kv.get(keys.alive(uuid)) is not None
-        except Unavailable:
-            return None
+        def is_down() -> bool:
+            return any(row.name == node.name and row.state.startswith("down") for row in self._hosts())
+
+        # Enough for a lease to end, whatever the agent's setting.
+        wait_for(f"{node.name} to be seen as down", is_down, 120)
 
     def await_message(self, node: Node, words: str) -> None:
         """Wait until the node's host says something with these words in it; nothing at all where there are none."""
 
         def says_so() -> bool:
-            said = operations.find_host(self.cloud.kv, node.name).message
-            return words in said if words else not said
+            said = [row.message for row in self._hosts() if row.name == node.name]
+            return any(words in each if words else not each for each in said)
 
         wait_for(f"{node.name}'s host to say {words!r}", says_so, 90)
 
     def await_some_message(self, words: str) -> None:
         """Wait until some host says something with these words in it."""
+        wait_for(f"a host to say {words!r}", lambda: any(words in row.message for row in self._hosts()), 90)
 
-        def says_so() -> bool:
-            return any(words in row.message for row in operations.list_hosts(self.cloud.kv))
+    def _hosts(self) -> tuple[HostRow, ...]:
+        """Return what an operator sees of the hosts: nothing while etcd, which may have lost its leader, does not say.
 
-        wait_for(f"a host to say {words!r}", says_so, 90)
+        Not by SSH, which fails where a cable has just been plugged in.
+        """
+        try:
+            return operations.list_hosts(self.cloud.kv)
+        except Unavailable:
+            return ()
 
     def _lab(self, *arguments: str) -> None:
         done = subprocess.run(

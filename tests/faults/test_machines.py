@@ -84,11 +84,10 @@ def test_a_power_cut_while_instances_come_and_go(
 ) -> None:
     node = list(cloud.nodes.values())[number]
     instances.create_running()
-    uuid = cloud.host_uuids()[node.name]
     with Churn(cloud, instances).running() as churn:
         wait_for("the first to be created", lambda: churn.created, 60)
         machines.cut_power(node)
-        machines.await_down(node, uuid)
+        machines.await_down(node)
         machines.start(node)
     machines.await_up()
     churn.expect_as_asked(cloud)
@@ -261,10 +260,9 @@ def test_a_node_that_was_cut_off_returns_after_its_lease_is_gone(
     node = cloud.computes[-1]
     with only(cloud, node):
         kept, deleted = instances.create_running(), instances.create_running()
-    uuid = cloud.host_uuids()[node.name]
     machines.unplug(node)
     try:
-        machines.await_down(node, uuid)
+        machines.await_down(node)
         instances.delete(deleted)
         elsewhere = instances.create_running()
         assert instances.node(elsewhere) is not node

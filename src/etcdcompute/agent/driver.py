@@ -94,14 +94,13 @@ class LibvirtDriver:
 
     def resume(self, uuid: str) -> None:
         """Let a paused domain go on; that it runs, or is absent, is success."""
-        with self._domain(uuid) as domain, self._inactivity_is_fine():
+        with self._domain(uuid) as domain:
             if domain is None:
                 return
             try:
-                domain.resume()
+                with self._inactivity_is_fine():
+                    domain.resume()
             except self._libvirt.libvirtError as error:
-                if error.get_error_code() == self._libvirt.VIR_ERR_OPERATION_INVALID:
-                    raise
                 self._raise_unless_lost(domain.connect(), f"libvirt cannot resume the domain: {error}", error)
 
     def request_shutdown(self, uuid: str) -> None:
@@ -217,8 +216,8 @@ class LibvirtDriver:
     def _describe(self, domain: Any) -> Domain:
         state, reason = domain.state()
         uuid = str(domain.UUIDString())
-        ours = self._state(domain, state, reason)
-        return Domain(uuid, str(domain.name()), ours, self._digest(domain), self._reason(state, reason))
+        known = self._state(domain, state, reason)
+        return Domain(uuid, str(domain.name()), known, self._digest(domain), self._reason(state, reason))
 
     def _state(self, domain: Any, state: int, reason: int) -> DomainState:
         libvirt = self._libvirt

@@ -89,7 +89,6 @@ class Registration:
         cordoned = self._write_document(message)
         with placement_calls(self._placement_outage):
             self._update_provider(disabled=cordoned or libvirt_down)
-        self._placement.compare_clock()
         if not self.registered.is_set():
             _LOG.info(
                 "host %s (%s) is registered: %s guests (%s)",

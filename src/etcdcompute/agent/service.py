@@ -311,6 +311,8 @@ class Agent:
                 ensure_cluster(self._store, self._memory, identity=str(uuid_module.uuid4()))
                 self._registration.register()
                 self._liveness.ensure()
+                # Last, for it may have to wait for a server that does not answer.
+                self._placement.compare_clock()
                 self._etcd_outage.end()
                 pause_s = _RETRY_BASE_S
                 wait_s = self._settings.resync_interval_s

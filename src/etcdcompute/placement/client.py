@@ -224,7 +224,7 @@ class PlacementClient:
 
     @property
     def clock_offset(self) -> ClockOffset | None:
-        """How the clock of the server whose differs most was ahead of ours; None where none has told its time."""
+        """The offset of the server whose clock differed most from ours; None where no server has told its time."""
         return max(self._clock_offsets.copy().values(), key=lambda each: abs(each.seconds), default=None)
 
     def compare_clock(self) -> None:
