@@ -22,7 +22,6 @@ import re
 import time
 import uuid as uuid_module
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -228,11 +227,16 @@ class PlacementClient:
         return max(self._clock_offsets.copy().values(), key=lambda each: abs(each.seconds), default=None)
 
     def compare_clock(self) -> None:
-        """Ask one server, the next one each time, to learn its time; that it does not answer is no matter here."""
+        """Ask one server, the next one each time, to learn its time; that of one that does not answer is forgotten."""
         url = self._urls[self._compared % len(self._urls)]
         self._compared += 1
-        with suppress(EtcdComputeError):
+        try:
             self._send_to(url, "GET", "/", None, None)
+        except (Unavailable, OutcomeUnknown):
+            # It may be gone for good, and what was said of its clock could never be taken back.
+            self._clock_offsets.pop(url, None)
+        except EtcdComputeError:
+            pass  # A refusal tells the time as well as any answer.
 
     def close(self) -> None:
         """Close all connections."""

@@ -155,6 +155,18 @@ def test_all_servers_clocks_are_compared_in_turn() -> None:
     assert (wrong.url, -3602 <= wrong.seconds <= -3597) == (late, True)
 
 
+def test_the_clock_of_a_server_that_is_gone_is_forgotten() -> None:
+    with tardy_service() as late:
+        client = PlacementClient([late])
+        client.compare_clock()
+        told = client.clock_offset
+    client.compare_clock()
+    forgotten = client.clock_offset
+    client.close()
+    assert told is not None
+    assert forgotten is None
+
+
 def test_any_answer_tells_the_time() -> None:
     with tardy_service() as late:
         client = PlacementClient([late])
