@@ -124,19 +124,6 @@ def full_disk(node: Node, *, leave_mib: int) -> Iterator[None]:
         node.run(f"rm -f {fill} && sync")
 
 
-@contextlib.contextmanager
-def only(cloud: Cloud, node: Node) -> Iterator[None]:
-    """Keep new instances off all other hosts."""
-    others = [each.name for each in cloud.computes if each is not node]
-    for name in others:
-        operations.set_cordoned(cloud.kv, name, cordoned=True)
-    try:
-        yield
-    finally:
-        for name in others:
-            operations.set_cordoned(cloud.kv, name, cordoned=False)
-
-
 def test_the_disk_fills_while_an_image_is_fetched(cloud: Cloud, instances: Instances, machines: Machines) -> None:
     node = cloud.computes[-1]
     # Not below /var/tmp: the agent has one of its own.
@@ -146,7 +133,7 @@ def test_the_disk_fills_while_an_image_is_fetched(cloud: Cloud, instances: Insta
     digest = node.run(f"sha256sum {image}").split()[0]
     assert digest != hashlib.sha256(b"").hexdigest()
     try:
-        with only(cloud, node):
+        with cloud.only(node):
             with full_disk(node, leave_mib=10):
                 instance = instances.create(image={"url": image, "sha256": digest})
 
@@ -258,7 +245,7 @@ def test_a_node_that_was_cut_off_returns_after_its_lease_is_gone(
     cloud: Cloud, instances: Instances, machines: Machines
 ) -> None:
     node = cloud.computes[-1]
-    with only(cloud, node):
+    with cloud.only(node):
         kept, deleted = instances.create_running(), instances.create_running()
     machines.unplug(node)
     try:

@@ -15,23 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.functional.ports import free_ports
+
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def free_ports(count: int) -> list[int]:
-    """Return different ports that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 class EtcdServer:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from neo4j import GraphDatabase
 from neo4j.exceptions import AuthError, Neo4jError, ServiceUnavailable
 
-from tests.functional.etcd_server import free_ports
+from tests.functional.ports import free_ports
 
 PROJECT = Path(__file__).parents[2]
 VERSION = "5.26.30"

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import yaml
 
+from etcdcompute import operations
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import Unavailable
 from etcdcompute.kv.client import Client
@@ -235,6 +236,18 @@ class Cloud:
             # With several units at once systemctl is content when one of them is active.
             all_active = " && ".join(f"systemctl is-active --quiet {unit}" for unit in self.units(node))
             wait_for(f"all daemons of {node.name}", partial(node.succeeds, all_active))
+
+    @contextlib.contextmanager
+    def only(self, node: Node) -> Iterator[None]:
+        """Keep new instances off all other hosts."""
+        others = [each.name for each in self.computes if each is not node]
+        for name in others:
+            operations.set_cordoned(self.kv, name, cordoned=True)
+        try:
+            yield
+        finally:
+            for name in others:
+                operations.set_cordoned(self.kv, name, cordoned=False)
 
     def arm(self, point: str, action: str) -> None:
         for node in self.nodes.values():

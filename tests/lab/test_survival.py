@@ -5,15 +5,20 @@ complete. `kill` ends the daemon that reaches the point with SIGKILL; the other 
 there. systemd brings back what died, and nobody helps.
 """
 
+import base64
+import contextlib
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from etcdcompute.agent.plan import Step
 from etcdcompute.kv.records import Remove
-from etcdcompute.model import PowerState, keys
-from tests.lab.cloud import PROJECT, Cloud, Node, wait_for
+from etcdcompute.model import Phase, PowerState, keys
+from tests.functional.agent.guests import WRITTEN_BYTES, write_writer
+from tests.lab.cloud import PROJECT, STATE, Cloud, Node, wait_for
 from tests.lab.instances import Instances
 
 CREATE = (
@@ -36,6 +41,7 @@ DELETE = (
     "agent.keys_removed",
 )
 DELETE_UNASSIGNED = ("scheduler.released", "scheduler.keys_removed")
+RESUME = "agent.domain_resumed"
 STOP = ("scheduler.relayed", "agent.shutdown_requested", "agent.status_written")
 REGISTER = ("agent.host_written", "agent.provider_created", "agent.inventories_set", "agent.traits_set")
 # In the service itself, between the commit of a claim or a release and the answer.
@@ -57,7 +63,7 @@ def test_every_step_in_the_code_is_among_these() -> None:
     calls |= {f"agent.{step}" for step in Step}
     # The steps of an import are no daemon's: it is killed at each of them in test_transfer and test_graph_transfer.
     calls = {point for point in calls if not point.startswith("import.")}
-    assert calls == {*CREATE, *DELETE, *DELETE_UNASSIGNED, *STOP, *REGISTER, ANSWER}
+    assert calls == {*CREATE, *DELETE, *DELETE_UNASSIGNED, *STOP, *REGISTER, RESUME, ANSWER}
 
 
 def cut(cloud: Cloud, point: str, disturbance: str) -> None:
@@ -135,6 +141,43 @@ def test_a_stop_survives(cloud: Cloud, instances: Instances, point: str, disturb
     instances.await_settled(stopped)
     cloud.expect_consistent()
     assert instance.uuid not in cloud.running_domains()
+
+
+@pytest.mark.parametrize("disturbance", DISTURBANCES)
+def test_a_guest_that_found_no_space_survives(cloud: Cloud, instances: Instances, disturbance: str) -> None:
+    node = idle_node(cloud)
+    with cloud.only(node), small_disk(node) as enlarge:
+        arm(cloud, RESUME, disturbance)
+        instance = instances.create(image=put_writer(node))
+        instances.await_status(instance, Phase.ERROR, "disk_full")
+        enlarge()
+        cut(cloud, RESUME, disturbance)
+        instances.await_status(instance, Phase.RUNNING)
+        cloud.expect_consistent()
+        assert instance.uuid in cloud.running_domains()
+        instances.delete(instance)
+        instances.await_gone(instance)
+
+
+@contextlib.contextmanager
+def small_disk(node: Node) -> Iterator[Callable[[], object]]:
+    """Put the node's instances on a disk that is too small for what the writer writes; yield what enlarges it."""
+    node.run(f"mount -t tmpfs -o size={WRITTEN_BYTES // 2} tmpfs {STATE}/instances")
+    try:
+        yield lambda: node.run(f"mount -o remount,size=256M {STATE}/instances")
+    finally:
+        # Of a test that failed there may be guests; theirs is the mount then, and nobody else's.
+        node.run(f"umount --lazy {STATE}/instances")
+
+
+def put_writer(node: Node) -> dict[str, str]:
+    """Put the image of a guest that writes, and then halts, on a node; return it as an instance names it."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "writer.img"
+        image = write_writer(path)
+        there = f"/srv/{path.name}"
+        node.run(f"echo {base64.b64encode(path.read_bytes()).decode()} | base64 -d > {there}")
+    return {"url": there, "sha256": image.sha256, "format": image.format}
 
 
 def test_placement_dies_between_a_claim_and_its_answer(cloud: Cloud, instances: Instances) -> None:

@@ -82,6 +82,11 @@ class StatePaths:
         return self.root / "instances"
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """What may be filesystems of their own."""
+        return (self.root, self.instances, self.images)
+
+    @property
     def host_uuid(self) -> Path:
         """The file with the host's uuid."""
         return self.root / "host-uuid"

@@ -233,7 +233,7 @@ class Reconciler:
         """Return how long to wait before a domain that found no space may go on; 0 where there is some."""
         pause_s = 0.0 if memory.resumed_at is None else memory.resumed_at + _SPACE_REPEAT_S - self._clock()
         if pause_s <= 0:
-            if self._steps.has_space():
+            if self._steps.has_space(instance):
                 return 0.0
             pause_s = _SPACE_REPEAT_S
         message = (

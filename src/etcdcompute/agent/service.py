@@ -233,7 +233,7 @@ class Agent:
         return (
             self._memory.suspicion
             or self._placement_outage.reason
-            or describe_disk(self._paths.root, read_disk(self._paths.root))
+            or next(filter(None, (describe_disk(each, read_disk(each)) for each in self._paths.folders)), "")
             or describe_clock(self._placement.clock_offset)
         )
 

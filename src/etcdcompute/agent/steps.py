@@ -157,9 +157,10 @@ class Steps:
             raise _missing_bridge(instance, error) or error from error
         failpoint(f"agent.{Step.DOMAIN_STARTED}")
 
-    def has_space(self) -> bool:
+    def has_space(self, instance: Instance) -> bool:
         """Tell whether a guest that found no space would find some, and not end where it was at once."""
-        return read_disk(self._paths.root).free_bytes >= _RESUME_BYTES
+        # Its own folder: `instances/` may be a filesystem of its own.
+        return read_disk(self._paths.instance(instance.uuid).directory).free_bytes >= _RESUME_BYTES
 
     def resume_domain(self, instance: Instance) -> None:
         """Let a domain go on whose disk found no space."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from etcdcompute.agent.machine import Disk
-from etcdcompute.placement.client import ClockOffset
+from etcdcompute.placement.clocks import ClockOffset
 
 _MIB: Final = 1024**2
 _LOW_SHARE: Final = 20

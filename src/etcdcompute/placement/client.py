@@ -23,7 +23,6 @@ import time
 import uuid as uuid_module
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -39,6 +38,7 @@ from etcdcompute.errors import (
     OutcomeUnknown,
     Unavailable,
 )
+from etcdcompute.placement.clocks import ClockOffset, Clocks
 
 _LOG = logging.getLogger(__name__)
 _MICROVERSION = "placement 1.39"
@@ -191,14 +191,6 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class ClockOffset:
-    """By how many seconds a server's clock is ahead of this machine's; 0 where they agree to a second or so."""
-
-    url: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
     body: Any
@@ -218,13 +210,13 @@ class PlacementClient:
         self._connect_s = min(timeout_s, 3.0)
         self._timeout = self._timeout_of(timeout_s)
         self._pool = urllib3.PoolManager(maxsize=8, retries=False)
-        self._clock_offsets: dict[str, ClockOffset] = {}
+        self._clocks = Clocks()
         self._compared = 0
 
     @property
     def clock_offset(self) -> ClockOffset | None:
         """The offset of the server whose clock differed most from ours; None where no server has told its time."""
-        return max(self._clock_offsets.copy().values(), key=lambda each: abs(each.seconds), default=None)
+        return self._clocks.worst
 
     def compare_clock(self) -> None:
         """Ask one server, the next one each time, to learn its time; that of one that does not answer is forgotten."""
@@ -234,7 +226,7 @@ class PlacementClient:
             self._send_to(url, "GET", "/", None, None)
         except (Unavailable, OutcomeUnknown):
             # It may be gone for good, and what was said of its clock could never be taken back.
-            self._clock_offsets.pop(url, None)
+            self._clocks.forget(url)
         except EtcdComputeError:
             pass  # A refusal tells the time as well as any answer.
 
@@ -484,24 +476,11 @@ class PlacementClient:
             raise InvalidInput(f"placement: {url!r} is not a URL: {error}") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise OutcomeUnknown(f"placement at {url} did not answer {method} {path}: {_reason(error)}") from error
-        offset = _offset(url, response.headers.get("date"), asked_at, time.time())
-        if offset is not None:
-            self._clock_offsets[url] = offset
+        self._clocks.learn(url, response.headers.get("date"), asked_at)
         parsed = _parse(response.data)
         if 200 <= response.status < 300:
             return _Answer(response.status, parsed)
         raise _refusal(url, method, path, response.status, parsed)
-
-
-def _offset(url: str, date: str | None, asked_at: float, answered_at: float) -> ClockOffset | None:
-    """Return how far an answer's time (RFC 9110, 6.6.1: whole seconds) lies outside of that of question and answer."""
-    try:
-        told = parsedate_to_datetime(date or "").timestamp()
-    except ValueError:
-        return None
-    if told + 1 < asked_at:
-        return ClockOffset(url, told + 1 - asked_at)
-    return ClockOffset(url, max(0.0, told - answered_at))
 
 
 def _reason(error: BaseException) -> str:

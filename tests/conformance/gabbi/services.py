@@ -30,8 +30,9 @@ from etcdcompute.placement.graph.neo4j.writing import write
 from etcdcompute.placement.serve import serve
 from tests.conformance.gabbi.profiles import Profile
 from tests.conformance.gabbi.topologies import Documents
-from tests.functional.etcd_server import EtcdServer, free_ports
+from tests.functional.etcd_server import EtcdServer
 from tests.functional.neo4j_server import Neo4jServer
+from tests.functional.ports import free_ports
 from tests.functional.waiting import eventually
 
 START_TIMEOUT_S = 60.0

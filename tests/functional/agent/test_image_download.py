@@ -14,7 +14,7 @@ from etcdcompute.agent.errors import BuildError, ImageNotFetched
 from etcdcompute.agent.images import ImageCache
 from etcdcompute.agent.paths import StatePaths
 from etcdcompute.model import ImageSource
-from tests.functional.etcd_server import free_ports
+from tests.functional.ports import free_ports
 
 CONTENT = os.urandom(2 * 1024 * 1024)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from etcdcompute.operations import create_instance
-from tests.functional.etcd_server import free_ports
+from tests.functional.ports import free_ports
 from tests.functional.scheduler.cloud import Cloud, new_instance
 
 

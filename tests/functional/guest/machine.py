@@ -12,6 +12,8 @@ from typing import Self
 
 import pycdlib
 
+from tests.functional.ports import free_ports
+
 # An idle machine needs 4 s; a loaded one, or one that is emulated itself, much more.
 BOOT_TIMEOUT_S = 120.0
 
@@ -52,7 +54,7 @@ class Machine:
     ) -> None:
         """`seed` are qemu's arguments that attach it, `address` the guest's in qemu's user network."""
         self._directory = directory
-        self._port = _free_port()
+        self._port = free_ports(1)[0]
         self._lines: list[str] = []
         self._changed = threading.Condition()
         self._closed = False
@@ -144,9 +146,3 @@ class Machine:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

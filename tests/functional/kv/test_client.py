@@ -21,7 +21,8 @@ from etcdcompute.kv.records import (
     Snapshot,
     Write,
 )
-from tests.functional.etcd_server import EtcdServer, free_ports
+from tests.functional.etcd_server import EtcdServer
+from tests.functional.ports import free_ports
 
 
 def test_a_key_is_written_read_and_removed(client: Client) -> None:

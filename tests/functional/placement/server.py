@@ -14,7 +14,7 @@ import urllib3
 
 from etcdcompute.placement.client import PlacementClient
 from etcdcompute.placement.serve import serve
-from tests.functional.etcd_server import free_ports
+from tests.functional.ports import free_ports
 from tests.functional.waiting import eventually
 
 # A Neo4j that was just begun takes its time to plan what it is asked.

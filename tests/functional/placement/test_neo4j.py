@@ -22,10 +22,11 @@ from etcdcompute.placement.graph.neo4j.connection import Connection
 from etcdcompute.placement.graph.neo4j.schema import MIGRATIONS, Migration, prepare
 from etcdcompute.placement.graph.neo4j.store import Neo4jStore
 from etcdcompute.placement.graph.records import ANY, Claim, Inventory
-from tests.functional.etcd_server import EtcdServer, free_ports
+from tests.functional.etcd_server import EtcdServer
 from tests.functional.neo4j_server import Neo4jServer
 from tests.functional.placement.graph_client import GraphClient, provider, uuid_of
 from tests.functional.placement.server import PlacementProcess
+from tests.functional.ports import free_ports
 from tests.functional.waiting import eventually
 
 HOST = str(uuid.uuid5(uuid.NAMESPACE_DNS, "host"))

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from etcdcompute.model import keys
-from tests.functional.etcd_server import EtcdCluster, EtcdServer, encoded, free_ports
+from tests.functional.etcd_server import EtcdCluster, EtcdServer, encoded
 from tests.functional.kv.test_tls import make_pki
 from tests.functional.plugins.playbook import Playbooks, failed
+from tests.functional.ports import free_ports
 
 TASK: dict[str, Any] = {
     "instance": {

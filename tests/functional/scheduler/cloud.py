@@ -25,7 +25,8 @@ from etcdcompute.model import (
 )
 from etcdcompute.model.clock import timestamp
 from etcdcompute.placement.client import Inventory, PlacementClient
-from tests.functional.etcd_server import EtcdServer, free_ports
+from tests.functional.etcd_server import EtcdServer
+from tests.functional.ports import free_ports
 from tests.functional.waiting import TIMEOUT_S, eventually
 
 _PROGRAM = (sys.executable, "-c", "from etcdcompute.cli import main; main()")

@@ -233,8 +233,11 @@ def test_a_paused_domain_is_told_and_left_alone(world: World) -> None:
 
 
 def test_a_guest_that_found_no_space_goes_on_when_there_is_some(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The instance's folder is what counts: `instances/` may be a filesystem of its own.
     free = [10]
-    monkeypatch.setattr(steps_module, "read_disk", lambda _path: Disk(100 * MIB, free[0] * MIB))
+    monkeypatch.setattr(
+        steps_module, "read_disk", lambda path: Disk(100 * MIB, (free[0] if path.name == UUID else 90) * MIB)
+    )
     world.put(make_instance(networks=()))
     world.reconcile()
     world.hypervisor.set_state(UUID, DomainState.STARVED)

@@ -6,7 +6,7 @@ import pytest
 
 from etcdcompute.agent.machine import Disk
 from etcdcompute.agent.trouble import describe_clock, describe_disk
-from etcdcompute.placement.client import ClockOffset
+from etcdcompute.placement.clocks import ClockOffset
 
 GIB = 1024**3
 STATE = Path("/var/lib/etcdcompute")

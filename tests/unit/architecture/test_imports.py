@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "placement": {"kv"},
     "operations": {"kv", "placement.client"},
     "scheduler": {"kv", "placement.client"},
-    "agent": {"kv", "placement.client"},
+    "agent": {"kv", "placement.client", "placement.clocks"},
     "cli": {"kv", "placement", "operations", "scheduler", "agent"},
 }
 # Libraries that one place alone may know.
