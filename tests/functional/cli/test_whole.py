@@ -108,7 +108,7 @@ def test_an_impossible_size_is_said_while_waiting_and_leaves_nothing(
 ) -> None:
     cloud.start_scheduler()
     # Later options win.
-    ended = cloud.run("instance", "create", "huge", *options, "--vcpus", "100000", "--timeout", "3")
+    ended = cloud.run("instance", "create", "huge", *options, "--vcpus", "100000", "--timeout", "10")
     assert ended.returncode == 7
     assert "VCPU 100000 wanted, the largest free is" in ended.stderr
     assert "(host1)" in ended.stderr
