@@ -192,8 +192,14 @@ def _timed(ask: Callable[[], float]) -> Figure:
 
 @contextmanager
 def _neo4j(folder: Path) -> Iterator[Neo4jServer]:
-    settings = {"server.memory.heap.initial_size": _HEAP, "server.memory.heap.max_size": _HEAP}
-    server = Neo4jServer(folder / "neo4j", settings=settings)
+    # Not as for tests, which spare a server what pays only in the long run: as users have it.
+    settings = {
+        "server.memory.heap.initial_size": _HEAP,
+        "server.memory.heap.max_size": _HEAP,
+        "server.memory.pagecache.size": "512m",
+        "dbms.cypher.min_replan_interval": "10s",
+    }
+    server = Neo4jServer(folder / "neo4j", settings=settings, jvm=())
     command, environment = server.prepare()
     with Server("neo4j", command, folder / "neo4j", environment=environment) as process:
         process.await_ready(lambda: _answers(server), timeout_s=180.0)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,7 @@ START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 _OPENED = ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent")
 # Tests are over before the optimizing compiler pays: the first one alone halves what a server costs them.
-_QUICK = ("-XX:TieredStopAtLevel=1",)
+QUICK = ("-XX:TieredStopAtLevel=1",)
 _SETTINGS = {
     "server.default_listen_address": "127.0.0.1",
     "server.http.enabled": "false",
@@ -55,15 +55,26 @@ def fetched_jars() -> Path:
 
 
 class Neo4jServer:
-    """One server. Its data lies below `directory` and outlives restarts; `settings` are more of Neo4j's own."""
+    """One server. Its data lies below `directory` and outlives restarts; `settings` are more of Neo4j's own.
 
-    def __init__(self, directory: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
+    `jvm` are options of Java's: where it is measured, none.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        jvm: Sequence[str] = QUICK,
+    ) -> None:
         self.directory = directory
         self.port = port or free_ports(1)[0]
         self.password = PASSWORD
         self.url = f"neo4j://neo4j:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}"
         self.log_file = directory / "console.log"
         self._settings = {**_SETTINGS, **(settings or {}), "server.bolt.listen_address": f"127.0.0.1:{self.port}"}
+        self._jvm = tuple(jvm)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -92,7 +103,7 @@ class Neo4jServer:
             set_password = [*admin, "dbms", "set-initial-password", self.password]
             subprocess.run(set_password, env=environment, check=True, stdout=subprocess.DEVNULL)
         heap = self._settings["server.memory.heap.initial_size"], self._settings["server.memory.heap.max_size"]
-        command = ["java", f"-Xms{heap[0]}", f"-Xmx{heap[1]}", "-XX:+UseG1GC", *_QUICK]
+        command = ["java", f"-Xms{heap[0]}", f"-Xmx{heap[1]}", "-XX:+UseG1GC", *self._jvm]
         command += [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENED]
         command += ["-cp", f"{fetched_jars()}/*", "org.neo4j.server.CommunityEntryPoint"]
         return [*command, f"--home-dir={self.directory}", f"--config-dir={conf}"], environment
