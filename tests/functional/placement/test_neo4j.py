@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,15 @@ import pytest
 import urllib3
 
 from etcdcompute.deadline import Deadline
-from etcdcompute.errors import Unavailable
-from etcdcompute.placement.graph.errors import CannotAllocate
+from etcdcompute.errors import EtcdComputeError, NotFound, Unavailable
+from etcdcompute.placement.graph.errors import CannotAllocate, TraitInUse
 from etcdcompute.placement.graph.neo4j import deciding, loading
 from etcdcompute.placement.graph.neo4j.address import Address
 from etcdcompute.placement.graph.neo4j.connection import Connection
 from etcdcompute.placement.graph.neo4j.schema import MIGRATIONS, Migration, prepare
 from etcdcompute.placement.graph.neo4j.store import Neo4jStore
 from etcdcompute.placement.graph.records import ANY, Claim, Inventory
+from etcdcompute.placement.graph.trees import DeclaredProvider, Tree, TreeOutcome
 from tests.functional.etcd_server import EtcdServer
 from tests.functional.neo4j_server import Neo4jServer
 from tests.functional.placement.graph_client import GraphClient, provider, uuid_of
@@ -112,6 +113,51 @@ def test_nothing_is_left_of_what_is_removed(neo4j: Neo4jServer) -> None:
     store.delete_resource_class("CUSTOM_SLOT")
     store.close()
     assert neo4j.run("MATCH (n) WHERE NOT n:PlacementHead AND NOT n:PlacementChange RETURN labels(n) AS labels") == []
+
+
+def _tree(root_uuid: str, aggregate: str) -> Tree:
+    inventories = {"VCPU": Inventory(4)}
+    return Tree((DeclaredProvider(root_uuid, root_uuid, None, inventories, ("CUSTOM_FAST",), (aggregate,)),))
+
+
+def test_trees_are_created_side_by_side_while_what_they_share_comes_and_goes(neo4j: Neo4jServer) -> None:
+    """They take the head's lock last: traits and aggregates come and go under their hands."""
+    store = store_on(neo4j)
+    aggregates = [str(uuid.uuid4()) for _ in range(2)]
+    removed, ended = threading.Event(), threading.Event()
+
+    def create(number: int) -> list[TreeOutcome | EtcdComputeError]:
+        outcomes = []
+        for _ in range(8):
+            uuids = [str(uuid.uuid4()) for _ in range(4)]
+            # Who shares what in another order than the others.
+            outcomes += store.declare_trees([_tree(each, aggregates[at % 2]) for at, each in enumerate(uuids, number)])
+            for each in uuids:
+                store.delete_tree(each)
+        return outcomes
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            store.create_trait("CUSTOM_FAST")
+            with suppress(TraitInUse, NotFound):
+                store.delete_trait("CUSTOM_FAST")
+                removed.set()
+
+    with ThreadPoolExecutor(4) as pool:
+        coming_and_going = pool.submit(come_and_go)
+        try:
+            assert removed.wait(PATIENT_S)
+            outcomes = [outcome for each in pool.map(create, range(3)) for outcome in each]
+        finally:
+            ended.set()
+        coming_and_going.result()
+    with suppress(NotFound):
+        store.delete_trait("CUSTOM_FAST")
+    store.close()
+    assert [outcome for outcome in outcomes if not isinstance(outcome, TreeOutcome)] == []
+    assert neo4j.run("MATCH (n) WHERE NOT n:PlacementHead AND NOT n:PlacementChange RETURN labels(n) AS labels") == []
+    (changes,) = neo4j.run("MATCH (c:PlacementChange) RETURN count(c) AS count, max(c.revision) AS last")
+    assert changes["count"] == changes["last"]
 
 
 @pytest.fixture

@@ -64,9 +64,11 @@ _HEALTH_S: Final = 2.0
 _RETRY_PREPARING_S: Final = 1.0
 _LOOK_S: Final = 5.0
 _LEAVE_S: Final = 1.0
-# What goes into one transaction of a load, and how many of these are under way at once.
+# What goes into one transaction of a load, how many of these are under way at once, and how many a call best brings, as
+# the last of them has nobody beside it.
 _TREES_A_TRANSACTION: Final = 500
 _TRANSACTIONS: Final = 2
+_TRANSACTIONS_A_CALL: Final = 8
 _FOUND: Final = "MATCH (c:PlacementChange {id: $id}) RETURN c.revision AS revision"
 
 
@@ -501,8 +503,8 @@ class Neo4jStore:
 
     @property
     def trees_at_once(self) -> int:
-        """As many as keep two transactions busy."""
-        return _TREES_A_TRANSACTION * _TRANSACTIONS
+        """As many as keep several transactions busy."""
+        return _TREES_A_TRANSACTION * _TRANSACTIONS_A_CALL
 
     def declare_trees(self, trees: Sequence[Tree]) -> list[TreeOutcome | EtcdComputeError]:
         """Make trees what is declared; while some are decided here, Neo4j writes others."""

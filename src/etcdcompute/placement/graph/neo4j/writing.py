@@ -1,7 +1,9 @@
 """From a decided change to the database: the documents' differences as rows, and the statements that take them.
 
-All writes come after `begin`, which holds the head's lock until the transaction ends: nobody else writes meanwhile, so
-that what is added here (to what is used, to shared nodes such as traits and users) is added to what stands.
+Writes come after `begin`, which holds the head's lock until the transaction ends: nobody else writes meanwhile, so that
+what is added here (to what is used, to shared nodes such as users) is added to what stands. A change that only creates
+takes nothing from what stands, and constraints refuse what is there already: it takes the head last, so that those who
+load many trees write side by side.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -47,6 +49,10 @@ RETURN h.revision AS revision,
 _DROP_CHANGES: Final = "MATCH (c:PlacementChange) WHERE c.revision <= $revision DELETE c"
 
 
+# What only adds: to what is new, and to what many share (traits, aggregates, a parent whose lock is held).
+_CREATING: Final = frozenset({"new_traits", "new_classes", "new_providers", "parents", "traits", "aggregates"})
+
+
 @dataclass(slots=True)
 class _Rows:
     """What there is to do, by statement."""
@@ -62,9 +68,9 @@ class _Rows:
     removed_providers: list[str] = field(default_factory=list)
     left_parents: list[str] = field(default_factory=list)
     parents: list[dict[str, str]] = field(default_factory=list)
-    traits: list[dict[str, Any]] = field(default_factory=list)
+    traits: list[tuple[str, str]] = field(default_factory=list)
     lost_traits: list[dict[str, Any]] = field(default_factory=list)
-    aggregates: list[dict[str, Any]] = field(default_factory=list)
+    aggregates: list[tuple[str, str]] = field(default_factory=list)
     lost_aggregates: list[dict[str, Any]] = field(default_factory=list)
     inventories: list[dict[str, Any]] = field(default_factory=list)
     lost_inventories: list[dict[str, str]] = field(default_factory=list)
@@ -77,6 +83,11 @@ class _Rows:
     claims: list[dict[str, Any]] = field(default_factory=list)
     used: list[dict[str, Any]] = field(default_factory=list)
     roots: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def only_new(self) -> bool:
+        """Whether nothing that stands is changed."""
+        return not any(getattr(self, name) for name in self.__slots__ if name not in _CREATING)
 
 
 # In this order: a name is free before it is taken, a claim ends before its inventory goes, and comes after it has come.
@@ -178,22 +189,21 @@ _STATEMENTS: Final[tuple[tuple[Callable[[_Rows], list[Any]], LiteralString], ...
         """,
     ),
     (
-        lambda rows: rows.traits,
+        # In the order of the shared nodes, here and below: two who create wait for one another, not each for the other.
+        lambda rows: sorted(rows.traits),
         """
         UNWIND $rows AS row
-        MATCH (p:ResourceProvider {uuid: row.uuid})
-        UNWIND row.names AS name
-        MERGE (t:Trait {name: name})
+        MATCH (p:ResourceProvider {uuid: row[1]})
+        MERGE (t:Trait {name: row[0]})
         CREATE (p)-[:HAS]->(t)
         """,
     ),
     (
-        lambda rows: rows.aggregates,
+        lambda rows: sorted(rows.aggregates),
         """
         UNWIND $rows AS row
-        MATCH (p:ResourceProvider {uuid: row.uuid})
-        UNWIND row.names AS name
-        MERGE (a:Aggregate {uuid: name})
+        MATCH (p:ResourceProvider {uuid: row[1]})
+        MERGE (a:Aggregate {uuid: row[0]})
         CREATE (p)-[:MEMBER_OF]->(a)
         """,
     ),
@@ -265,12 +275,13 @@ class HeadMissing(Collision):
 
 def write(work: Work, loaded: Loaded, change: Change) -> int:
     """Carry out a change that was decided on what was loaded, and applied to that graph; return its revision."""
-    revision = _begin(work, change)
     rows = _compare(loaded, change)
-    for pick, statement in _STATEMENTS:
-        chosen = pick(rows)
-        if chosen:
-            work.run(statement, rows=chosen)
+    if rows.only_new:
+        _run(work, rows)
+        revision = _begin(work, change)
+    else:
+        revision = _begin(work, change)
+        _run(work, rows)
     if revision % _DROPPED_EVERY == 0:
         work.run(_DROP_CHANGES, revision=revision - _KEPT_CHANGES)
     return revision
@@ -291,6 +302,13 @@ def read_documents(text: str) -> dict[Ref, Any]:
         ref = Ref(Kind(kind), name)
         found[ref] = None if bytes(raw) == b"null" else TYPES[ref.kind].from_json(bytes(raw))
     return found
+
+
+def _run(work: Work, rows: _Rows) -> None:
+    for pick, statement in _STATEMENTS:
+        chosen = pick(rows)
+        if chosen:
+            work.run(statement, rows=chosen)
 
 
 def _begin(work: Work, change: Change) -> int:
@@ -388,10 +406,8 @@ def _create_provider(rows: _Rows, document: ProviderDocument, change: Change, gr
     )
     if document.parent_uuid is not None:
         rows.parents.append({"uuid": uuid, "parent_uuid": document.parent_uuid})
-    if document.traits:
-        rows.traits.append({"uuid": uuid, "names": list(document.traits)})
-    if document.aggregates:
-        rows.aggregates.append({"uuid": uuid, "names": list(document.aggregates)})
+    rows.traits += [(name, uuid) for name in document.traits]
+    rows.aggregates += [(name, uuid) for name in document.aggregates]
 
 
 def _change_provider(rows: _Rows, before: ProviderDocument, after: ProviderDocument) -> None:
@@ -417,11 +433,10 @@ def _change_provider(rows: _Rows, before: ProviderDocument, after: ProviderDocum
 
 
 def _compare_names(
-    came: list[dict[str, Any]], went: list[dict[str, Any]], uuid: str, before: Iterable[str], after: Iterable[str]
+    came: list[tuple[str, str]], went: list[dict[str, Any]], uuid: str, before: Iterable[str], after: Iterable[str]
 ) -> None:
-    new, lost = sorted(set(after) - set(before)), sorted(set(before) - set(after))
-    if new:
-        came.append({"uuid": uuid, "names": new})
+    came += [(name, uuid) for name in set(after) - set(before)]
+    lost = sorted(set(before) - set(after))
     if lost:
         went.append({"uuid": uuid, "names": lost})
 
