@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.servers import Server, environment_without, free_ports
+from bench.servers import Server, environment_without
 from bench.sides import Service, answers
 from bench.wire import Address, BenchError
+from tests.functional.ports import free_ports
 
 PROCESSES = 4
 THREADS = 8

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -80,16 +79,6 @@ class Server:
 def environment_without(*prefixes: str) -> dict[str, str]:
     """Return the environment less the variables that would configure a server behind the bench's back."""
     return {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
-
-
-def free_ports(count: int) -> list[int]:
-    """Return different loopback ports that were free a moment ago."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def _family(pid: int) -> list[int]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from bench.servers import Server, environment_without, free_ports
+from bench.servers import Server, environment_without
 from bench.wire import TOKEN, Address, Connection
+from tests.functional.ports import free_ports
 
 # The program beside the running interpreter: the virtual environment's, whether or not that is activated.
 _PROGRAM = str(Path(sys.executable).with_name("etcdcompute"))

@@ -150,9 +150,8 @@ def test_all_servers_clocks_are_compared_in_turn() -> None:
     assert right is not None
     assert still == right
     assert wrong is not None
-    # A service tells the time of its event loop's last tick, which is old where it gets no processor: what matters is
-    # that this is no wrong clock to an agent.
-    assert -30 < right.seconds <= 0
+    # A service's time may be a second old when it comes.
+    assert -2 <= right.seconds <= 0
     assert (wrong.url, -3602 <= wrong.seconds <= -3597) == (late, True)
 
 

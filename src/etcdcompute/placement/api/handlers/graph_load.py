@@ -33,6 +33,7 @@ from etcdcompute.placement.graph.trees import Tree, TreeOutcome
 _LOG = logging.getLogger(__name__)
 MEDIA_TYPE: Final = "application/x-ndjson"
 MAX_LINE_BYTES: Final = 1024 * 1024
+# Enough for as many lines as a store wants at once, if these are trees of a few providers.
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 PROGRESS_LINES: Final = 500
 # Refusals that wait for a client to read them; further ones are only counted.
