@@ -152,8 +152,8 @@ def _build(source: Path, folder: Path, release: str, progress: Progress) -> Mach
     cache = folder.parent.parent
     temporary = cache / "building-machines" / folder.name
     root = temporary / "root"
-    log = cache / "logs" / f"machine-{release}.log"
-    for directory in (folder.parent, temporary, log.parent):
+    log = _log(cache, release)
+    for directory in (folder.parent, temporary):
         directory.mkdir(parents=True, exist_ok=True)
     temporary.chmod(0o700)
     log.write_text("")
@@ -177,6 +177,13 @@ def _publish(temporary: Path, folder: Path, release: str) -> MachineBase:
     finished = read(folder)
     assert finished is not None  # noqa: S101 -- written a line ago
     return finished
+
+
+def _log(cache: Path, release: str) -> Path:
+    """Return the builds' log; its folder may be missing where somebody cleared away logs and kept the bases."""
+    log = cache / "logs" / f"machine-{release}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log
 
 
 def _keep_bytecode(root: Path, release: str) -> None:
@@ -207,7 +214,7 @@ def with_release(base_: MachineBase, release: str, progress: Progress) -> Machin
         temporary = cache / "building-machines" / folder.name
         root = temporary / "root"
         temporary.mkdir(parents=True, mode=0o700)
-        log = cache / "logs" / f"machine-{release}.log"
+        log = _log(cache, release)
         with progress.step(f"installing etcd-compute {found['release']} in a copy of the machine") as step:
             run_logged(["cp", "--archive", "--reflink=auto", str(base_.folder / "root"), str(root)], log, step)
             shutil.copyfile(found["archive"], root / "tmp/wheels.tar")

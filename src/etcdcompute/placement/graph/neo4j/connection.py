@@ -1,7 +1,7 @@
 """Transactions on a Neo4j server: deadlines, retries, and the driver's errors in the project's terms.
 
-    read(work, deadline)     work(transaction) in a transaction that the server lets read only
-    write(work, deadline)    … and commit; tried again where the server says that this helps
+    read(work, deadline)     let work ask, with each question in a transaction that the server lets read only
+    write(work, deadline)    … and change, all in one transaction; tried again where the server says that this helps
 
 What goes wrong is Unavailable, with a sentence that says what to mend. Where the answer to a commit is lost CommitLost
 says so: whoever wrote has to find out. After a failure callers are refused at once for a moment, but for one who tries:
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, LiteralString, Self, TypeVar
 
-from neo4j import READ_ACCESS, WRITE_ACCESS, Driver, Record, Result, Transaction
+from neo4j import READ_ACCESS, WRITE_ACCESS, Driver, Query, Record, Result
 from neo4j.exceptions import (
     AuthError,
     ConfigurationError,
@@ -54,24 +54,24 @@ class Collision(Exception):
 
 
 class Work:
-    """A transaction, as those who work in it see it."""
+    """Where statements are run: a transaction, or a session that gives each its own."""
 
-    __slots__ = ("_transaction",)
+    __slots__ = ("_run",)
 
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
+    def __init__(self, run: Callable[[LiteralString, dict[str, Any]], Result]) -> None:
+        self._run = run
 
     def rows(self, statement: LiteralString, **parameters: Any) -> list[Record]:
         """Run a statement and return all its rows."""
-        return list(self._transaction.run(statement, parameters))
+        return list(self._run(statement, parameters))
 
     def stream(self, statement: LiteralString, **parameters: Any) -> Result:
         """Run a statement and return its rows as they come; before the next statement."""
-        return self._transaction.run(statement, parameters)
+        return self._run(statement, parameters)
 
     def run(self, statement: LiteralString, **parameters: Any) -> None:
         """Run a statement for what it does."""
-        self._transaction.run(statement, parameters).consume()
+        self._run(statement, parameters).consume()
 
 
 class Connection:
@@ -90,7 +90,11 @@ class Connection:
         self._trying = threading.Lock()
 
     def read(self, work: Callable[[Work], _T], deadline: Deadline) -> _T:
-        """Work in a transaction that reads, and return what comes of it."""
+        """Work with what only reads, and return what comes of it.
+
+        Each statement sees what is committed when it is run. A transaction around them would not change that: Neo4j
+        isolates none from what others commit meanwhile. It would only cost two more questions.
+        """
         return self._until(deadline, lambda: self._read(work, deadline))
 
     def write(self, work: Callable[[Work], _T], deadline: Deadline) -> _T:
@@ -170,18 +174,19 @@ class Connection:
             _LOG.info("Neo4j at %s answers again", self.address.host_port)
 
     def _read(self, work: Callable[[Work], _T], deadline: Deadline) -> _T:
-        with (
-            self._open().session(database=self.address.database, default_access_mode=READ_ACCESS) as session,
-            session.begin_transaction(timeout=_timeout_s(deadline)) as transaction,
-        ):
-            return work(Work(transaction))
+        with self._open().session(database=self.address.database, default_access_mode=READ_ACCESS) as session:
+
+            def run(statement: LiteralString, parameters: dict[str, Any]) -> Result:
+                return session.run(Query(statement, timeout=_timeout_s(deadline)), parameters)
+
+            return work(Work(run))
 
     def _write(self, work: Callable[[Work], _T], deadline: Deadline) -> _T:
         with (
             self._open().session(database=self.address.database, default_access_mode=WRITE_ACCESS) as session,
             session.begin_transaction(timeout=_timeout_s(deadline)) as transaction,
         ):
-            result = work(Work(transaction))
+            result = work(Work(transaction.run))
             try:
                 transaction.commit()
             except ConstraintError:
@@ -197,7 +202,7 @@ class Connection:
             self._open().session(database=self.address.database, default_access_mode=WRITE_ACCESS) as session,
             session.begin_transaction(timeout=_timeout_s(deadline)) as transaction,
         ):
-            work(Work(transaction))
+            work(Work(transaction.run))
             transaction.rollback()
 
     def _run_alone(self, statement: LiteralString) -> None:
