@@ -71,6 +71,8 @@ class Ours:
             f"--initial-cluster=bench={peer}",
             "--logger=zap",
             "--log-level=warn",
+            # As our role has it.
+            "--max-txn-ops=4096",
         ]
         with Server("etcd", etcd_command, folder, environment=environment_without("ETCD_")) as etcd:
             etcd.await_ready(lambda: answers(Address("127.0.0.1", client_port), "/health"))

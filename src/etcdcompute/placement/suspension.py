@@ -9,13 +9,14 @@ where there is none, as in tests and on the threads of long computations.
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from concurrent.futures import Executor, Future
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 import greenlet
 
 P = ParamSpec("P")
 T = TypeVar("T")
+R = TypeVar("R", covariant=True)
 
 
 class Gate(Protocol):
@@ -96,6 +97,40 @@ def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     if not isinstance(current, _Suspendable):
         return function(*args, **kwargs)
     return current.await_(current.loop.run_in_executor(current.executor, lambda: function(*args, **kwargs)))
+
+
+class Begun(Protocol[R]):
+    """Work on another thread that was begun and may be over."""
+
+    def result(self) -> R:
+        """Wait for its end; return what came of it, or raise that. Once, and for who began it."""
+
+
+class _OnLoop(Generic[T]):
+    def __init__(self, owner: _Suspendable, future: asyncio.Future[T]) -> None:
+        self._owner = owner
+        self._future = future
+
+    def result(self) -> T:
+        return self._owner.await_(self._future)
+
+
+def begin(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Begun[T]:
+    """Call what blocks its thread on another, and go on meanwhile."""
+    current = greenlet.getcurrent()
+    if isinstance(current, _Suspendable):
+        call = current.loop.run_in_executor(current.executor, lambda: function(*args, **kwargs))
+        return _OnLoop(current, call)
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - it is that of who waits
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="placement-begun", daemon=True).start()
+    return future
 
 
 async def run_suspendable(executor: Executor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from etcdcompute.placement.graph.documents import Ref
 from etcdcompute.placement.graph.etcd import EtcdJournal
 from etcdcompute.placement.graph.journal import Stale
 from etcdcompute.placement.graph.memory import Graph
+from tests.functional.waiting import eventually
 
 LOST_BEFORE, LOST_BEHIND, DOWN = "lost before it was carried out", "lost behind it", "down"
 
@@ -44,6 +46,7 @@ class FakeClient:
         self.commits = 0
         self._events: list[WatchEvent] = []
         self._changed = threading.Condition()
+        self._silent = False
 
     def commit(
         self, compares: Iterable[Compare], operations: Iterable[Operation], *, deadline: Deadline
@@ -85,6 +88,15 @@ class FakeClient:
     def get(self, key: str, *, deadline: Deadline) -> Item | None:
         return self.items.get(key)
 
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Have the watch say nothing meanwhile."""
+        self._silent = True
+        yield
+        with self._changed:
+            self._silent = False
+            self._changed.notify_all()
+
     def watch(self, prefix: str, *, stop: threading.Event) -> "FakeWatch":
         return FakeWatch(self._follow(stop))
 
@@ -94,8 +106,10 @@ class FakeClient:
             yield Snapshot(self.revision, tuple(self.items.values()), "first")
         while not stop.is_set():
             with self._changed:
-                self._changed.wait_for(lambda seen=position: len(self._events) > seen, timeout=0.05)  # type: ignore[misc]
-                new, position = self._events[position:], len(self._events)
+                self._changed.wait_for(
+                    lambda seen=position: len(self._events) > seen and not self._silent, timeout=0.05
+                )  # type: ignore[misc]
+                new, position = ([], position) if self._silent else (self._events[position:], len(self._events))
             yield from new
 
     def close(self) -> None:
@@ -167,6 +181,29 @@ def test_a_change_reaches_whoever_follows_as_one() -> None:
     assert applied.revision == revision
     assert len(applied.documents) == 4
     assert following.recorder.graph.providers["rp"].name == "name of rp"
+
+
+@pytest.mark.parametrize("first", ["the answer", "the watch"])
+def test_what_this_process_wrote_is_not_read_again(first: str) -> None:
+    change = creation()
+    with Following() as following:
+        original = following.client.commit
+
+        def told_first(*arguments: Any, **named: Any) -> Committed | Rejected:
+            outcome = original(*arguments, **named)
+            eventually(lambda: following.recorder.batches, "the watch to tell", 5)
+            return outcome
+
+        if first == "the watch":
+            following.client.commit = told_first  # type: ignore[method-assign]
+            following.journal.commit(change, Deadline.after(5))
+        else:
+            with following.client.held_back():
+                following.journal.commit(change, Deadline.after(5))
+        eventually(lambda: following.recorder.batches, "the watch to tell", 5)
+        applied = following.recorder.batches[0][0]
+        assert all(applied.documents[ref] is document for ref, document in change.puts.items())
+        assert not following.journal._arrivals._expected
 
 
 @pytest.mark.parametrize("faults", [[LOST_BEHIND], [LOST_BEFORE], [LOST_BEFORE, LOST_BEHIND], [LOST_BEHIND, DOWN]])

@@ -19,7 +19,8 @@ from etcdcompute.placement.graph.errors import CannotAllocate, ConsumerGeneratio
 from etcdcompute.placement.graph.journal import MemoryJournal, Stale
 from etcdcompute.placement.graph.memory import Graph
 from etcdcompute.placement.graph.records import Claim, Inventory
-from etcdcompute.placement.graph.writing import Decision
+from etcdcompute.placement.graph.writing import MOST_OPERATIONS, Decision
+from tests.functional.waiting import eventually
 
 
 class Journal(MemoryJournal):
@@ -180,6 +181,98 @@ def test_what_is_too_much_together_is_carried_out_one_by_one(journal: Journal, s
     assert isinstance(outcomes[0], InvalidInput)
     assert outcomes[1] is None
     assert store.get_provider("rp").used == {"VCPU": 2}
+
+
+def test_a_store_that_takes_less_is_asked_once_too_much(journal: Journal, store: EmbeddedStore) -> None:
+    refused = []
+
+    def too_large(change: Change) -> None:
+        if len(change.puts) + 1 > MOST_OPERATIONS:
+            refused.append(change)
+            raise InvalidInput("too large")
+
+    journal.faults = [too_large] * 100
+    loaded = change(store, *(creating(f"rp{number}", f"name {number}") for number in range(400)))
+    assert [each.uuid for each in loaded] == [f"rp{number}" for number in range(400)]
+    assert len(refused) == 1
+
+
+def test_the_next_round_of_a_load_is_decided_while_one_is_written(journal: Journal, store: EmbeddedStore) -> None:
+    decided: set[int] = set()
+
+    def creating_and_noting(number: int) -> Decision:
+        def decide_it(graph: Graph, change: Change) -> object:
+            decided.add(number)
+            return decide.create_provider(graph, change, f"rp{number}", f"name {number}", None)
+
+        return decide_it
+
+    journal.go_on.clear()
+    journal.begun.clear()
+    with ThreadPoolExecutor(1) as pool:
+        load = pool.submit(change, store, *(creating_and_noting(number) for number in range(400)))
+        try:
+            assert journal.begun.wait(5)
+            first_round = len(decided)
+            eventually(lambda: len(decided) > first_round + 100, "more to be decided", 5)
+            assert not journal.sizes
+        finally:
+            journal.go_on.set()
+        assert [each.uuid for each in load.result()] == [f"rp{number}" for number in range(400)]
+    assert len(journal.sizes) == 3
+
+
+def test_what_a_load_builds_on_itself_is_carried_out_in_order(store: EmbeddedStore) -> None:
+    """Behind a full round: children of what it creates, its names once more, what is there already, what is refused."""
+    store.create_trait("CUSTOM_THERE")
+    outcomes = change(
+        store,
+        lambda graph, change: decide_names.create_trait(graph, change, "CUSTOM_THERE"),
+        *(creating(f"rp{number}", f"name {number}") for number in range(170)),
+        lambda graph, change: decide.create_provider(graph, change, "child", "child", "rp0"),
+        creating("another", "name 1"),
+        claiming("c", "rp2"),
+        *(creating(f"rp{number}", f"name {number}") for number in range(170, 400)),
+    )
+    assert outcomes[0] is False
+    assert outcomes[171].parent_uuid == "rp0"
+    assert isinstance(outcomes[172], NameTaken)
+    assert isinstance(outcomes[173], CannotAllocate)
+    assert store.get_tree("rp0").providers[1].uuid == "child"
+    assert [each.uuid for each in outcomes[174:]] == [f"rp{number}" for number in range(170, 400)]
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_load_in_which_a_round_turns_out_stale_loses_nothing(
+    journal: Journal, store: EmbeddedStore, failing: int
+) -> None:
+    def stale(_: Change) -> None:
+        raise Stale("changed")
+
+    journal.faults = [*[lambda _: None] * failing, stale]
+    loaded = change(store, *(creating(f"rp{number}", f"name {number}") for number in range(400)))
+    assert [each.uuid for each in loaded] == [f"rp{number}" for number in range(400)]
+    assert all(store.get_provider(f"rp{number}").name == f"name {number}" for number in range(400))
+
+
+def test_a_load_whose_last_change_is_too_much_answers_all(journal: Journal, store: EmbeddedStore) -> None:
+    store.create_trait("CUSTOM_THERE")
+    claims = [Claim(f"huge{number}", {"rp": {"VCPU": 1}}, "p", "u") for number in range(3)]
+
+    def too_large(change: Change) -> None:
+        if Ref(Kind.CONSUMER, "huge0") in change.puts:
+            raise InvalidInput("too large")
+
+    journal.faults = [too_large] * 100
+    outcomes = change(
+        store,
+        lambda graph, change: decide_names.create_trait(graph, change, "CUSTOM_THERE"),
+        *(creating(f"rp{number}", f"name {number}") for number in range(170)),
+        lambda graph, change: decide_claims.claim(graph, change, claims),
+    )
+    assert outcomes[0] is False
+    assert not any(isinstance(each, Exception) for each in outcomes[1:-1])
+    assert isinstance(outcomes[-1], InvalidInput)
 
 
 def test_a_bug_in_one_decision_is_its_own(store: EmbeddedStore) -> None:

@@ -48,11 +48,11 @@ from etcdcompute.placement.graph.restoring import (
 )
 from etcdcompute.placement.graph.still import StillGraph
 from etcdcompute.placement.graph.trees import Tree, TreeOutcome
-from etcdcompute.placement.graph.writing import MOST_OPERATIONS, Writers
+from etcdcompute.placement.graph.writing import Writers
 from etcdcompute.placement.insight.capacity import Capacity, compute_capacity
 from etcdcompute.placement.insight.explain import explain
 from etcdcompute.placement.insight.explanation import Explanation
-from etcdcompute.placement.suspension import Gate, gate, offload
+from etcdcompute.placement.suspension import Begun, Gate, begin, gate, offload
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -64,6 +64,7 @@ _IMPATIENT_S = 1.0
 _HEALTH_S = 2.0
 # An import has the store alone, and nobody who waits; to read a large graph for the first time takes a while.
 _IMPORT_S = 30.0
+_TREES_AT_ONCE = 512
 
 
 class EmbeddedStore:
@@ -214,10 +215,14 @@ class EmbeddedStore:
         self._wait_for(self._ask_head(deadline), deadline)
         refuse_while_importing(self._graph)
 
-    def commit(self, change: Change, deadline: Deadline) -> None:
-        """Carry out a change and take it in."""
+    def begin(self, change: Change, deadline: Deadline) -> Callable[[], None]:
+        """Begin to carry out a change; what comes back waits for that and takes the change in."""
+        committing = begin(self._journal.commit, change, deadline)
+        return lambda: self._finish(change, committing)
+
+    def _finish(self, change: Change, committing: Begun[int]) -> None:
         try:
-            revision = offload(self._journal.commit, change, deadline)
+            revision = committing.result()
         except (Unavailable, OutcomeUnknown):
             self._answering = False
             raise
@@ -390,7 +395,7 @@ class EmbeddedStore:
 
     def _import(self, change: Change, stale: str) -> None:
         try:
-            self.commit(change, Deadline.after(_IMPORT_S))
+            self.begin(change, Deadline.after(_IMPORT_S))()
         except Stale as error:
             raise Conflict(stale) from error
 
@@ -444,8 +449,8 @@ class EmbeddedStore:
 
     @property
     def trees_at_once(self) -> int:
-        """As many as may share a transaction: a provider is at least a write."""
-        return MOST_OPERATIONS - 2
+        """Several rounds: while one is written the next is decided."""
+        return _TREES_AT_ONCE
 
     def declare_trees(self, trees: Sequence[Tree]) -> list[TreeOutcome | EtcdComputeError]:
         """Make trees what is declared."""

@@ -6,8 +6,9 @@ the watch says when a set of events is complete. A document that cannot be read 
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import EtcdComputeError, OutcomeUnknown, Unavailable
@@ -36,6 +37,7 @@ from etcdcompute.placement.graph.journal import Sink, Stale
 _LOG = logging.getLogger(__name__)
 _RETRY_FOLLOWING_S = 1.0
 _RETRY_COMMIT_S = 0.1
+_HEAD_KEY = key_of(HEAD)
 
 
 class EtcdJournal:
@@ -45,20 +47,17 @@ class EtcdJournal:
         self._client = client
         self._closed = threading.Event()
         self._arrivals = _Arrivals()
-        # This process's own changes that the watch has not delivered, by revision: a revision is one transaction, so
-        # what the watch will say of it is known, and need not be read.
-        self._own: dict[int, dict[Ref, Document | None]] = {}
 
     def commit(self, change: Change, deadline: Deadline) -> int:
         """Carry out the change; a lost answer is looked into until the deadline."""
         compares = [_compare(ref, revision) for ref, revision in change.compared().items()]
         operations: list[Operation] = [Remove(key_of(ref)) for ref in sorted(change.removals)]
-        operations += [Write(key_of(ref), document.to_json()) for ref, document in change.documents().items()]
-        with self._arrivals.expecting(change.id):
-            revision = self._commit(change, compares, operations, deadline)
+        documents = change.documents()
+        operations += [Write(key_of(ref), document.to_json()) for ref, document in documents.items()]
         # In the order of the operations, which is that of their events.
-        self._own[revision] = {**dict.fromkeys(sorted(change.removals)), **change.documents()}
-        return revision
+        with self._arrivals.expecting(change.id, {**dict.fromkeys(sorted(change.removals)), **documents}) as expected:
+            expected.committed_at = self._commit(change, compares, operations, deadline)
+        return expected.committed_at
 
     def _commit(self, change: Change, compares: list[Compare], operations: list[Operation], deadline: Deadline) -> int:
         lost: OutcomeUnknown | None = None
@@ -127,12 +126,11 @@ class EtcdJournal:
             stop.wait(_RETRY_FOLLOWING_S)
 
     def _deliver(self, events: Iterator[WatchEvent], sink: Sink) -> None:
-        pending: dict[int, dict[Ref, Document | None]] = {}
+        pending: dict[int, list[PutEvent | DeleteEvent]] = {}
         for event in events:
             match event:
                 case Snapshot():
                     pending.clear()
-                    self._forget_own(event.revision)
                     sink.reset(self._read_all(event.items), event.revision)
                     self._arrivals.reset(event.revision)
                     _LOG.info(
@@ -141,29 +139,37 @@ class EtcdJournal:
                         len(event.items),
                         event.reason,
                     )
-                case PutEvent() | DeleteEvent() if event.revision in self._own:
-                    pending[event.revision] = self._own[event.revision]
-                    if self._arrivals.unreadable:
-                        self._arrivals.unreadable.discard(event.item.key if isinstance(event, PutEvent) else event.key)
+                case PutEvent() | DeleteEvent():
+                    pending.setdefault(event.revision, []).append(event)
+                case Progress():
+                    changes = {revision: self._changed(arrived) for revision, arrived in pending.items()}
+                    sink.advance([Applied(*each) for each in changes.items()], event.revision)
+                    self._arrivals.advance(changes, event.revision)
+                    pending = {}
+
+    def _changed(self, events: Sequence[PutEvent | DeleteEvent]) -> dict[Ref, Document | None]:
+        """Return what a transaction made of its documents; what this process wrote is known and need not be read."""
+        last = events[-1]
+        head = self._read(last.item) if isinstance(last, PutEvent) and last.item.key == _HEAD_KEY else None
+        if head is not None and isinstance(head[1], HeadDocument):
+            own = self._arrivals.documents_of(head[1].change)
+            if own is not None:
+                if self._arrivals.unreadable:
+                    self._arrivals.unreadable.difference_update(map(key_of, own))
+                return own
+        documents: dict[Ref, Document | None] = {}
+        for event in events:
+            match event:
                 case PutEvent():
                     read = self._read(event.item)
                     if read is not None:
-                        pending.setdefault(event.revision, {})[read[0]] = read[1]
+                        documents[read[0]] = read[1]
                 case DeleteEvent():
                     ref = ref_of(event.key)
                     self._arrivals.unreadable.discard(event.key)
                     if ref is not None:
-                        pending.setdefault(event.revision, {})[ref] = None
-                case Progress():
-                    self._forget_own(event.revision)
-                    sink.advance([Applied(*each) for each in pending.items()], event.revision)
-                    self._arrivals.advance(pending, event.revision)
-                    pending = {}
-
-    def _forget_own(self, revision: int) -> None:
-        # A list: those who commit add to it meanwhile.
-        for each in [known for known in list(self._own) if known <= revision]:
-            del self._own[each]
+                        documents[ref] = None
+        return documents
 
     def _read_all(self, items: tuple[Item, ...]) -> Iterator[tuple[Ref, Document, int]]:
         self._arrivals.unreadable.clear()
@@ -187,43 +193,66 @@ class EtcdJournal:
         return ref, document, item.mod_revision
 
 
+@dataclass(slots=True)
+class _Expected:
+    """A change of this process that etcd, or the watch, has yet to tell of."""
+
+    documents: dict[Ref, Document | None]
+    # As etcd's answer says; 0 before that.
+    committed_at: int = 0
+    # As the watch says; 0 while it has not come, None where the watch may have missed it.
+    found_at: int | None = 0
+
+
 class _Arrivals:
-    """Which changes of this process have come back through the watch, for those whose answers were lost."""
+    """Which changes of this process are on their way: for who reads the watch, and where an answer was lost."""
 
     def __init__(self) -> None:
         self.unreadable: set[str] = set()
         self._condition = threading.Condition()
         self._delivered = 0
-        # By change id: the revision at which it came, 0 while it has not, None where the watch may have missed it.
-        self._expected: dict[str, int | None] = {}
+        # By change id.
+        self._expected: dict[str, _Expected] = {}
 
-    def expecting(self, change_id: str) -> "_Expecting":
-        return _Expecting(self, change_id)
-
-    def begin(self, change_id: str) -> None:
+    @contextmanager
+    def expecting(self, change_id: str, documents: dict[Ref, Document | None]) -> Iterator[_Expected]:
+        """Expect a change as long as it may come; whoever commits it notes the revision that it got."""
+        expected = _Expected(documents)
         with self._condition:
-            self._expected[change_id] = 0
+            self._expected[change_id] = expected
+        try:
+            yield expected
+        finally:
+            with self._condition:
+                if expected.committed_at <= self._delivered:
+                    self._expected.pop(change_id, None)
 
-    def end(self, change_id: str) -> None:
+    def documents_of(self, change_id: str) -> dict[Ref, Document | None] | None:
+        """Return what a change of this process wrote, None where it is not one of those."""
         with self._condition:
-            self._expected.pop(change_id, None)
+            expected = self._expected.get(change_id)
+        return None if expected is None else expected.documents
 
     def reset(self, revision: int) -> None:
         with self._condition:
-            self._delivered = revision
-            for change_id, found in self._expected.items():
-                if found == 0:
-                    self._expected[change_id] = None
-            self._condition.notify_all()
+            for expected in self._expected.values():
+                if expected.found_at == 0:
+                    expected.found_at = None
+            self._advance(revision)
 
     def advance(self, changes: dict[int, dict[Ref, Document | None]], revision: int) -> None:
         with self._condition:
             for at, documents in changes.items():
                 head = documents.get(HEAD)
                 if isinstance(head, HeadDocument) and head.change in self._expected:
-                    self._expected[head.change] = at
-            self._delivered = revision
-            self._condition.notify_all()
+                    self._expected[head.change].found_at = at
+            self._advance(revision)
+
+    def _advance(self, revision: int) -> None:
+        self._delivered = revision
+        for change_id in [each for each, it in self._expected.items() if 0 < it.committed_at <= revision]:
+            del self._expected[change_id]
+        self._condition.notify_all()
 
     def find(self, change_id: str, until: int, deadline: Deadline) -> int | None:
         """Return the change's revision once the watch has got to `until`: 0 for never came, None for cannot tell."""
@@ -231,22 +260,7 @@ class _Arrivals:
             self._condition.wait_for(lambda: self._delivered >= until, timeout=deadline.remaining_s)
             if self._delivered < until:
                 return None
-            return self._expected.get(change_id)
-
-
-class _Expecting:
-    """Holds a change's id among the expected ones."""
-
-    def __init__(self, arrivals: _Arrivals, change_id: str) -> None:
-        self._begin: Callable[[str], None] = arrivals.begin
-        self._end: Callable[[str], None] = arrivals.end
-        self._change_id = change_id
-
-    def __enter__(self) -> None:
-        self._begin(self._change_id)
-
-    def __exit__(self, *_: object) -> None:
-        self._end(self._change_id)
+            return self._expected[change_id].found_at
 
 
 def _compare(ref: Ref, revision: int) -> Compare:

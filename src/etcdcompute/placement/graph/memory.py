@@ -6,7 +6,7 @@ delivers everybody's in order: each node remembers the revision it stands at and
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -98,6 +98,22 @@ class _Consumption:
         self.revision = revision
 
 
+class _Outfit(NamedTuple):
+    """What follows from a provider's inventories."""
+
+    inventories: dict[str, Inventory]
+    capacities: Mapping[str, int]
+    coarse: bool
+
+    @classmethod
+    def of(cls, inventories: dict[str, Inventory]) -> Self:
+        return cls(
+            inventories,
+            {name: each.capacity for name, each in inventories.items()},
+            any(each.min_unit != 1 or each.step_size != 1 for each in inventories.values()),
+        )
+
+
 Rehearsal = list[tuple[Ref, "_Consumption | int | None"]]
 
 
@@ -115,10 +131,8 @@ class Graph:
         self.by_aggregate: dict[str, dict[str, Node]] = {}
         self.sharing: dict[str, Node] = {}
         self.room: RoomIndex[Node] = RoomIndex()
-        self._inventories: Pool[Mapping[str, Inventory]] = Pool()
-        self._capacities: Pool[Mapping[str, int]] = Pool()
-        self._traits: Pool[tuple[str, ...]] = Pool()
-        self._trait_sets: Pool[frozenset[str]] = Pool()
+        self._outfits: Pool[_Outfit] = Pool()
+        self._trait_sets: Pool[tuple[tuple[str, ...], frozenset[str]]] = Pool()
         self.by_project: dict[str, set[str]] = {}
         # The revision of the last change that was delivered in order: a writer's own, applied at once, has no head.
         self.head = 0
@@ -296,7 +310,7 @@ class Graph:
         match document:
             case ProviderDocument():
                 node = self._node_for(ref.id)
-                self._describe(node, self._thrifty(document))
+                self._describe(node, document)
                 return node
             case GenerationDocument():
                 known = self.providers.get(ref.id)
@@ -356,23 +370,28 @@ class Graph:
         """Return a document with large parts that equal ones have in common: thousands of hosts have the same."""
         if not isinstance(document, ProviderDocument):
             return document
-        return msgspec.structs.replace(
-            document,
-            inventories=self._inventories.same(tuple(document.inventories.items()), document.inventories),
-            traits=self._traits.same(document.traits, document.traits),
-        )
+        inventories, (traits, _) = self._outfit(document).inventories, self._trait_set(document)
+        if document.inventories is inventories and document.traits is traits:
+            return document
+        return msgspec.structs.replace(document, inventories=inventories, traits=traits)
+
+    def _outfit(self, document: ProviderDocument) -> _Outfit:
+        held = document.inventories
+        return self._outfits.same(tuple(held.items()), lambda: _Outfit.of(held))
+
+    def _trait_set(self, document: ProviderDocument) -> tuple[tuple[str, ...], frozenset[str]]:
+        traits = document.traits
+        return self._trait_sets.same(traits, lambda: (traits, frozenset(traits)))
 
     def _describe(self, node: Node, document: ProviderDocument) -> None:
         self._unindex(node)
-        held = tuple(document.inventories.items())
-        node.document = document
+        outfit = self._outfit(document)
+        traits, node.traits = self._trait_set(document)
+        node.document = msgspec.structs.replace(document, inventories=outfit.inventories, traits=traits)
         node.name = document.name
-        node.inventories = document.inventories
-        node.capacities = self._capacities.same(held, {name: inventory.capacity for name, inventory in held})
-        node.traits = self._trait_sets.same(document.traits, frozenset(document.traits))
+        node.inventories, node.capacities, node.coarse = outfit
         node.aggregates = frozenset(document.aggregates)
         node.shares = standard.SHARES_VIA_AGGREGATE in node.traits
-        node.coarse = any(each.min_unit != 1 or each.step_size != 1 for _, each in held)
         node.forget_summary()
         self._measure(node, node.room.keys() | node.inventories.keys())
         for name in node.inventories:

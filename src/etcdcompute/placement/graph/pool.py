@@ -1,6 +1,6 @@
 """Equal values kept once: thousands of hosts have the same traits and the same inventories."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
@@ -16,8 +16,11 @@ class Pool(Generic[T]):
     def __init__(self) -> None:
         self._kept: dict[Hashable, T] = {}
 
-    def same(self, key: Hashable, value: T) -> T:
-        """Return the value that was given first for an equal key."""
-        if len(self._kept) >= _MOST:
-            self._kept.clear()
-        return self._kept.setdefault(key, value)
+    def same(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the value that was made first for an equal key."""
+        found = self._kept.get(key)
+        if found is None:
+            if len(self._kept) >= _MOST:
+                self._kept.clear()
+            found = self._kept[key] = make()
+        return found

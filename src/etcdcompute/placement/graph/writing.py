@@ -9,6 +9,9 @@ back before anybody else can look. Other changes are not rehearsed: a decision t
 waits for the next round. All that `Change.expected` promises to etcd, that a change holds as long as what it depends
 on is as it was seen, holds among the changes of a round too; so they may be carried out together.
 
+Where more waits than a transaction takes, as in a load, the next round is decided while the one before is committed, of
+changes that touch nothing of it.
+
 A refusal counts only on a graph that is known to be up to date, and only once the claims that it saw are committed.
 """
 
@@ -35,6 +38,9 @@ _STALE_PAUSE_S = 0.005
 _SETTLED_MOST_S = 1.0
 # What etcd takes in one transaction unless told otherwise; it counts comparisons and operations apart.
 MOST_OPERATIONS = 128
+# What is tried until the store says that it is too much: fewer transactions cost less, but while one is decided nobody
+# else is served. Our role has etcd take more.
+_MOST_TRIED = 512
 _REHEARSED = frozenset({Kind.CONSUMER, Kind.GENERATION})
 
 
@@ -47,8 +53,11 @@ class Writable(Protocol):
     def refresh(self, deadline: Deadline) -> None:
         """Wait until the graph has all that was written before this call; Unavailable."""
 
-    def commit(self, change: Change, deadline: Deadline) -> None:
-        """Carry out a change and take it in. Raises Stale, Unavailable, OutcomeUnknown, InvalidInput."""
+    def begin(self, change: Change, deadline: Deadline) -> Callable[[], None]:
+        """Begin to carry out a change; what comes back waits for that and takes the change in.
+
+        It raises Stale, Unavailable, OutcomeUnknown, InvalidInput.
+        """
 
 
 class _Ticket:
@@ -95,7 +104,7 @@ class Writers:
         self._lock = threading.Lock()
         self._waiting: deque[_Ticket] = deque()
         self._led = False
-        self._most = MOST_OPERATIONS
+        self._most = _MOST_TRIED
 
     def change(self, decisions: Sequence[Decision], deadline: Deadline) -> list[Any]:
         """Carry out decisions, each by itself all or nothing; return for each its result, or the exception it met.
@@ -144,7 +153,7 @@ class Writers:
         following.woken.open()
 
     def _lead(self) -> None:
-        """Carry out one round."""
+        """Carry out a round, and those that follow from a queue that is longer than a round."""
         with self._lock:
             tickets = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))]
         try:
@@ -160,34 +169,68 @@ class Writers:
         """Decide and commit; return the tickets that have to wait for another round."""
         fresh = False
         put_off: list[_Ticket] = []
-        while tickets:
-            one = _Round()
+        # What had nothing to write, or was refused, on a graph that may be old.
+        undone: list[_Ticket] = []
+        ahead: _Round | None = None
+        while tickets or undone:
+            if not tickets:
+                tickets, undone = undone, []
             try:
-                if fresh:
-                    self._graph.refresh(_most_pressing(tickets))
-                with self._graph.held_still() as graph:
-                    one.decide(graph, tickets, self._most)
-                if one.decided:
-                    self._graph.commit(one.change, _most_pressing(one.decided))
+                one = ahead or self._decide(tickets, fresh=fresh)
+                ahead = self._carry_out_one(one)
             except Stale as stale:
+                ahead = None
                 tickets = self._after_stale(tickets, put_off, stale)
             except InvalidInput as error:
-                # More than the store takes: together, or this one change.
-                if len(one.decided) == 1:
-                    one.decided[0].settle(error=error)
-                for ticket in one.decided:
-                    ticket.alone = True
+                ahead = None
+                self._after_too_much(one, error)
                 tickets = [ticket for ticket in tickets if not ticket.done]
             except (Unavailable, OutcomeUnknown) as error:
-                _fail(tickets, error)
+                _fail([*tickets, *undone], error)
                 break
             else:
-                one.settle(fresh=fresh)
+                one.settle()
                 put_off += one.put_off
-                waiting = set(one.put_off)
-                tickets = [ticket for ticket in tickets if not ticket.done and ticket not in waiting]
+                waiting = {*one.put_off, *one.behind}
+                undone += [ticket for ticket in tickets if not ticket.done and ticket not in waiting]
+                tickets = one.behind
+                if ahead is None:
+                    put_off += tickets
+                    tickets = []
             fresh = True
         return put_off
+
+    def _decide(self, tickets: Sequence[_Ticket], *, fresh: bool) -> "_Round":
+        if fresh:
+            self._graph.refresh(_most_pressing(tickets))
+        one = _Round(fresh=fresh)
+        with self._graph.held_still() as graph:
+            one.decide(graph, tickets, self._most)
+        return one
+
+    def _carry_out_one(self, one: "_Round") -> "_Round | None":
+        """Commit a round; where more waits than it could take, decide the next meanwhile, and return that."""
+        if not one.decided:
+            return None
+        finish = self._graph.begin(one.change, _most_pressing(one.decided))
+        ahead = None
+        # Claims are likely to be about the same providers, and each would be decided twice.
+        if one.behind and one.seals:
+            ahead = _Round(fresh=False, behind=one.change)
+            with self._graph.held_still() as graph:
+                ahead.decide(graph, one.behind, self._most)
+        finish()
+        return ahead
+
+    def _after_too_much(self, one: "_Round", error: InvalidInput) -> None:
+        """It is more than the store takes: this one change, or what was put together."""
+        if len(one.decided) == 1:
+            one.decided[0].settle(error=error)
+        elif one.operations > MOST_OPERATIONS:
+            self._most = MOST_OPERATIONS
+        else:
+            for ticket in one.decided:
+                ticket.alone = True
 
     def _after_stale(self, tickets: list[_Ticket], put_off: list[_Ticket], stale: Stale) -> list[_Ticket]:
         """Return whom to try again: others are at the same documents, and fewer at once collide less."""
@@ -205,12 +248,17 @@ class Writers:
 
 
 class _Round:
-    """What is decided together."""
+    """What is decided together. With `behind` it is decided while that change is being committed, and apart from it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fresh: bool, behind: Change | None = None) -> None:
         self.change = Change()
         self.decided: list[_Ticket] = []
+        # What touches the same as others, and what there was no room for.
         self.put_off: list[_Ticket] = []
+        self.behind: list[_Ticket] = []
+        self._fresh = fresh
+        self._written_before = frozenset(_written(behind)) if behind else frozenset[Ref]()
+        self._touched_before = self._written_before.union(behind.expected) if behind else frozenset[Ref]()
         self._outcomes: dict[_Ticket, Any] = {}
         self._refusals: dict[_Ticket, EtcdComputeError] = {}
         self._sealed: set[Ref] = set()
@@ -221,14 +269,14 @@ class _Round:
         rehearsals = []
         try:
             for number, ticket in enumerate(tickets):
-                if self._full:
-                    # To decide what will not fit either would cost each change of a long queue a decision a round.
-                    self.put_off.extend(tickets[number:])
-                    break
                 change = self._decide_one(graph, ticket)
                 if change is None:
                     continue
                 if not self._may_join(change, ticket, most):
+                    if self._full:
+                        # To decide what will not fit either would cost each change of a long queue a decision a round.
+                        self.behind = list(tickets[number:])
+                        break
                     self.put_off.append(ticket)
                     continue
                 self._join(change)
@@ -255,16 +303,14 @@ class _Round:
         return None if change.empty else change
 
     def _may_join(self, change: Change, ticket: _Ticket, most: int) -> bool:
+        if not (self._written_before.isdisjoint(change.expected) and self._touched_before.isdisjoint(_written(change))):
+            return False
         if not self.decided:
             return True
         if ticket.alone or self.decided[0].alone:
             return False
         mine = self.change
-        # One more is that no import is under way.
-        compared = len(mine.expected) + len(change.expected) + 1
-        # One more is the head's.
-        written = len(mine.puts) + len(mine.removals) + len(change.puts) + len(change.removals) + 1
-        if max(compared, written) > most:
+        if _operations(mine, change) > most:
             self._full = True
             return False
         return self._sealed.isdisjoint(change.expected) and self._sealed.isdisjoint(_written(change))
@@ -279,16 +325,35 @@ class _Round:
         for ref in change.removals:
             mine.remove(ref)
 
-    def settle(self, *, fresh: bool) -> None:
+    @property
+    def operations(self) -> int:
+        """How many the store has to do, or to compare, as the store counts them."""
+        return _operations(self.change)
+
+    @property
+    def seals(self) -> bool:
+        """Whether there is more to it than claims."""
+        return bool(self._sealed)
+
+    def settle(self) -> None:
         """Tell those whose outcome is known; on a graph that may be old nothing follows from what writes nothing."""
         written = set(self.decided)
-        waiting = set(self.put_off)
+        waiting = {*self.put_off, *self.behind}
         for ticket, outcome in self._outcomes.items():
-            if ticket in written or (fresh and ticket not in waiting):
+            if ticket in written or (self._fresh and ticket not in waiting):
                 ticket.settle(outcome)
-        if fresh:
+        if self._fresh:
             for ticket, refusal in self._refusals.items():
                 ticket.settle(error=refusal)
+
+
+def _operations(*changes: Change) -> int:
+    """Return how many operations, or comparisons, changes are at most together."""
+    # One more is that no import is under way.
+    compared = sum(len(each.expected) for each in changes) + 1
+    # One more is the head's.
+    written = sum(len(each.puts) + len(each.removals) for each in changes) + 1
+    return max(compared, written)
 
 
 def _most_pressing(tickets: Iterable[_Ticket]) -> Deadline:
