@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -106,11 +107,13 @@ class FakeClient:
             yield Snapshot(self.revision, tuple(self.items.values()), "first")
         while not stop.is_set():
             with self._changed:
-                self._changed.wait_for(
-                    lambda seen=position: len(self._events) > seen and not self._silent, timeout=0.05
-                )  # type: ignore[misc]
-                new, position = ([], position) if self._silent else (self._events[position:], len(self._events))
+                self._changed.wait_for(partial(self._has_more, position), timeout=0.05)
+                until = position if self._silent else len(self._events)
+                new, position = self._events[position:until], until
             yield from new
+
+    def _has_more(self, position: int) -> bool:
+        return len(self._events) > position
 
     def close(self) -> None:
         pass
