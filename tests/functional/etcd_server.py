@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.functional.frozen import freeze
 from tests.functional.ports import free_ports
 
 START_TIMEOUT_S = 30.0
@@ -142,7 +143,7 @@ class EtcdServer:
 
     def freeze(self) -> None:
         """Suspend the process (SIGSTOP): connections stay open and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def thaw(self) -> None:
         """Let a frozen process go on."""

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from neo4j import GraphDatabase
 from neo4j.exceptions import AuthError, Neo4jError, ServiceUnavailable
 
+from tests.functional.frozen import freeze
 from tests.functional.ports import free_ports
 
 PROJECT = Path(__file__).parents[2]
@@ -146,7 +147,7 @@ class Neo4jServer:
     def freeze(self) -> None:
         """Stop the process where it is: it answers nothing, and its connections stay."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process.pid)
 
     def thaw(self) -> None:
         """Let a frozen process go on."""

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.functional.frozen import await_stopped
+
 START_TIMEOUT_S = 30.0
 
 # The first process: sets up, says so, and reaps what libvirtd leaves behind.
@@ -131,7 +133,9 @@ class LibvirtServer:
 
     def freeze(self) -> None:
         """Suspend libvirtd: connections stay open and nothing answers."""
+        assert self._daemon is not None
         self._send(signal.SIGSTOP)
+        await_stopped(_first_below(self._daemon.pid, "sudo", "nsenter"))
 
     def thaw(self) -> None:
         """Let a frozen libvirtd go on."""

@@ -13,6 +13,7 @@ from etcdcompute.model.clock import timestamp
 from etcdcompute.operations import create_instance, delete_instance, set_power_state
 from etcdcompute.scheduler.reconcile import Outcome, Reconciler
 from etcdcompute.scheduler.view import View
+from tests.functional.frozen import freeze
 from tests.functional.scheduler.cloud import Cloud, new_instance
 from tests.functional.waiting import eventually
 
@@ -118,7 +119,7 @@ def test_a_leader_that_was_suspended_writes_nothing_when_it_comes_back(cloud: Cl
     instance = new_instance()
     create_instance(cloud.store, instance)
     eventually(held.exists, "the scheduler has claimed")
-    old.process.send_signal(signal.SIGSTOP)
+    freeze(old.process.pid)
     cloud.start_scheduler()  # leads when the old one's lease has expired, and resumes the claim
     cloud.wait_assigned(instance.uuid)
     delete_instance(cloud.store, "web-1")
