@@ -93,10 +93,9 @@ def gate() -> Gate:
 
 def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call what blocks its thread, on a thread of its own where the caller is on the event loop."""
-    current = greenlet.getcurrent()
-    if not isinstance(current, _Suspendable):
-        return function(*args, **kwargs)
-    return current.await_(current.loop.run_in_executor(current.executor, lambda: function(*args, **kwargs)))
+    if isinstance(greenlet.getcurrent(), _Suspendable):
+        return begin(function, *args, **kwargs).result()
+    return function(*args, **kwargs)
 
 
 class Begun(Protocol[R]):

@@ -133,9 +133,8 @@ class LibvirtServer:
 
     def freeze(self) -> None:
         """Suspend libvirtd: connections stay open and nothing answers."""
-        assert self._daemon is not None
         self._send(signal.SIGSTOP)
-        await_stopped(_first_below(self._daemon.pid, "sudo", "nsenter"))
+        await_stopped(self._pid)
 
     def thaw(self) -> None:
         """Let a frozen libvirtd go on."""
@@ -145,9 +144,14 @@ class LibvirtServer:
         self._send(signal.SIGCONT)
 
     def _send(self, what: signal.Signals) -> None:
+        send(self._pid, what)
+
+    @property
+    def _pid(self) -> int:
+        """The daemon's own process."""
         assert self._daemon is not None
         # nsenter forks to enter the process namespace, and sudo for itself.
-        send(_first_below(self._daemon.pid, "sudo", "nsenter"), what)
+        return _first_below(self._daemon.pid, "sudo", "nsenter")
 
     def shut_down_host(self) -> None:
         """End everything at once, as a power cut would; definitions and files stay."""

@@ -158,7 +158,7 @@ class EtcdJournal:
                     self._arrivals.unreadable.difference_update(map(key_of, own))
                 return own
         documents: dict[Ref, Document | None] = {}
-        for event in events:
+        for event in events if head is None else events[:-1]:
             match event:
                 case PutEvent():
                     read = self._read(event.item)
@@ -169,6 +169,8 @@ class EtcdJournal:
                     self._arrivals.unreadable.discard(event.key)
                     if ref is not None:
                         documents[ref] = None
+        if head is not None:
+            documents[head[0]] = head[1]
         return documents
 
     def _read_all(self, items: tuple[Item, ...]) -> Iterator[tuple[Ref, Document, int]]:

@@ -6,7 +6,7 @@ delivers everybody's in order: each node remembers the revision it stands at and
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -32,9 +32,6 @@ from etcdcompute.placement.graph.room import RoomIndex
 from etcdcompute.placement.graph.treenode import TreeNode
 
 _EMPTY = ProviderDocument(uuid="", name="")
-
-
-D = TypeVar("D", bound=Document)
 
 
 class Node(TreeNode):
@@ -366,14 +363,11 @@ class Graph:
                 self._claim_one(node, consumer, self.consumers[consumer].document.allocations[uuid])
         return node
 
-    def _thrifty(self, document: D) -> D:
+    def _thrifty(self, document: Document) -> Document:
         """Return a document with large parts that equal ones have in common: thousands of hosts have the same."""
         if not isinstance(document, ProviderDocument):
             return document
-        inventories, (traits, _) = self._outfit(document).inventories, self._trait_set(document)
-        if document.inventories is inventories and document.traits is traits:
-            return document
-        return msgspec.structs.replace(document, inventories=inventories, traits=traits)
+        return _with_parts(document, self._outfit(document).inventories, self._trait_set(document)[0])
 
     def _outfit(self, document: ProviderDocument) -> _Outfit:
         held = document.inventories
@@ -387,7 +381,7 @@ class Graph:
         self._unindex(node)
         outfit = self._outfit(document)
         traits, node.traits = self._trait_set(document)
-        node.document = msgspec.structs.replace(document, inventories=outfit.inventories, traits=traits)
+        node.document = _with_parts(document, outfit.inventories, traits)
         node.name = document.name
         node.inventories, node.capacities, node.coarse = outfit
         node.aggregates = frozenset(document.aggregates)
@@ -476,3 +470,12 @@ class Graph:
             node.consumers.discard(consumer)
             left = {name: amount - resources.get(name, 0) for name, amount in node.used.items()}
             self._use(node, {name: amount for name, amount in left.items() if amount}, resources)
+
+
+def _with_parts(
+    document: ProviderDocument, inventories: dict[str, Inventory], traits: tuple[str, ...]
+) -> ProviderDocument:
+    """Return a document with equal parts in place of its own."""
+    if document.inventories is inventories and document.traits is traits:
+        return document
+    return msgspec.structs.replace(document, inventories=inventories, traits=traits)

@@ -200,10 +200,10 @@ class Writers:
             fresh = True
         return put_off
 
-    def _decide(self, tickets: Sequence[_Ticket], *, fresh: bool) -> "_Round":
+    def _decide(self, tickets: Sequence[_Ticket], *, fresh: bool = False, after: Change | None = None) -> "_Round":
         if fresh:
             self._graph.refresh(_most_pressing(tickets))
-        one = _Round(fresh=fresh)
+        one = _Round(fresh=fresh, after=after)
         with self._graph.held_still() as graph:
             one.decide(graph, tickets, self._most)
         return one
@@ -213,12 +213,8 @@ class Writers:
         if not one.decided:
             return None
         finish = self._graph.begin(one.change, _most_pressing(one.decided))
-        ahead = None
         # Claims are likely to be about the same providers, and each would be decided twice.
-        if one.behind and one.seals:
-            ahead = _Round(fresh=False, behind=one.change)
-            with self._graph.held_still() as graph:
-                ahead.decide(graph, one.behind, self._most)
+        ahead = self._decide(one.behind, after=one.change) if one.behind and one.seals else None
         finish()
         return ahead
 
@@ -248,17 +244,18 @@ class Writers:
 
 
 class _Round:
-    """What is decided together. With `behind` it is decided while that change is being committed, and apart from it."""
+    """What is decided together. `after` is a change that is being committed meanwhile: nothing of it is touched."""
 
-    def __init__(self, *, fresh: bool, behind: Change | None = None) -> None:
+    def __init__(self, *, fresh: bool, after: Change | None) -> None:
         self.change = Change()
         self.decided: list[_Ticket] = []
-        # What touches the same as others, and what there was no room for.
+        # What touches the same as others.
         self.put_off: list[_Ticket] = []
+        # What there was no room for.
         self.behind: list[_Ticket] = []
         self._fresh = fresh
-        self._written_before = frozenset(_written(behind)) if behind else frozenset[Ref]()
-        self._touched_before = self._written_before.union(behind.expected) if behind else frozenset[Ref]()
+        self._written_before = frozenset(_written(after)) if after else frozenset[Ref]()
+        self._touched_before = self._written_before.union(after.expected) if after else frozenset[Ref]()
         self._outcomes: dict[_Ticket, Any] = {}
         self._refusals: dict[_Ticket, EtcdComputeError] = {}
         self._sealed: set[Ref] = set()
