@@ -104,6 +104,11 @@ def read(folder: Path) -> Base | None:
         return None
 
 
+def missing_mib(cache: Path, release: str, surroundings: Surroundings) -> int:
+    """Return how much disk it takes to build the base, 0 where it is there."""
+    return 0 if find(cache, release, surroundings) else SIZE_MIB
+
+
 def build(cache: Path, release: str, surroundings: Surroundings, progress: Progress) -> Base:
     """Return the base of this recipe, building it where it isn't there; waits for somebody else who is at it."""
     folder = folder_of(cache, release, surroundings)
@@ -112,7 +117,7 @@ def build(cache: Path, release: str, surroundings: Surroundings, progress: Progr
     with held(cache / "locks" / f"base-{release}.lock", progress, f"another run that builds the {release} base"):
         if finished := read(folder):
             return finished
-        _clean(cache, release, keep=folder)
+        clear_old(folder, f"{release}-*")
         return _build(folder, release, surroundings, progress)
 
 
@@ -130,36 +135,56 @@ def run_inside(root: Path, script: str, log: Path, step: Step, **variables: str)
     )
 
 
-def publish(temporary: Path, folder: Path, release: str) -> None:
+def begin(folder: Path) -> Path:
+    """Return a new place in which to build what will be in `folder`, so that a base is either whole or not there."""
+    temporary = _building(folder) / folder.name
+    for directory in (folder.parent, temporary):
+        directory.mkdir(parents=True, exist_ok=True)
+    temporary.chmod(0o700)
+    return temporary
+
+
+def new_log(cache: Path, name: str) -> Path:
+    """Return an empty log of a build; its folder may be missing where somebody cleared away logs and kept the bases."""
+    log = cache / "logs" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("")
+    return log
+
+
+def publish(temporary: Path, folder: Path, release: str) -> Base:
     """Give a build that is finished its id and its place."""
-    (temporary / "base.json").write_text(json.dumps({"build": uuid.uuid4().hex, "release": release}) + "\n")
+    build_id = uuid.uuid4().hex
+    (temporary / "base.json").write_text(json.dumps({"build": build_id, "release": release}) + "\n")
     temporary.rename(folder)
+    return Base(folder / "root", build_id)
 
 
-def _clean(cache: Path, release: str, keep: Path) -> None:
-    """Remove what an interrupted build left, and bases of older recipes that no lab of this checkout stands on."""
+def clear_old(keep: Path, pattern: str) -> None:
+    """Make room for the base `keep`, which is about to be built.
+
+    What goes is what an interrupted build left, and, of bases whose names are like the pattern, those that no lab of
+    this checkout stands on.
+    """
     in_use = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
     standing = stood_on()
-    for folder in (cache / "bases").glob(f"{release}-*"):
-        if folder != keep and str(folder) not in in_use and str(folder) not in standing:
+    for folder in keep.parent.glob(pattern):
+        if folder == keep or (str(folder) not in in_use and str(folder) not in standing):
             shutil.rmtree(folder)
-    if keep.exists():
-        shutil.rmtree(keep)
-    for folder in (cache / "building").glob(f"{release}-*"):
+    for folder in _building(keep).glob(pattern):
         shutil.rmtree(folder)
 
 
+def _building(folder: Path) -> Path:
+    """Return the folder of unfinished builds, on the same file system as the finished ones."""
+    return folder.parent.with_name(f"building-{folder.parent.name}")
+
+
 def _build(folder: Path, release: str, surroundings: Surroundings, progress: Progress) -> Base:
-    """Build in a temporary place and rename it, so that a base is either whole or not there."""
     began = time.monotonic()
-    cache = folder.parent.parent
-    temporary = cache / "building" / folder.name
+    temporary = begin(folder)
     root = temporary / "root"
-    log = cache / "logs" / f"base-{release}.log"
-    for directory in (folder.parent, temporary, log.parent):
-        directory.mkdir(parents=True, exist_ok=True)
-    temporary.chmod(0o700)
-    log.write_text("")
+    log = new_log(folder.parent.parent, f"base-{release}")
     progress.say(f"building the {release} base from {surroundings.mirror} (once; about 0.2 GB to download)")
     with progress.step("debootstrap: the smallest Debian with systemd, Python and SSH") as step:
         include = f"--include={','.join(INSTALLED)}"
@@ -169,10 +194,8 @@ def _build(folder: Path, release: str, surroundings: Surroundings, progress: Pro
         run_inside(root, SETUP, log, step, DOWNLOADED=" ".join(DOWNLOADED))
     with progress.step("writing it to the disk"):
         succeeds(["sync", "--file-system", str(root)], timeout_s=300)
-    publish(temporary, folder, release)
+    finished = publish(temporary, folder, release)
     progress.say(f"the {release} base is ready after {time.monotonic() - began:.0f} s: {folder}")
-    finished = read(folder)
-    assert finished is not None  # noqa: S101 -- written a line ago
     return finished
 
 

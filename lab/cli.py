@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from lab import base, machinebase, preflight, sizes
+from lab import base, installedbase, machinebase, preflight, sizes
 from lab.commands import succeeds
 from lab.errors import LabError, PreflightError
 from lab.layout import CHECKOUT, Layout, check_name, labs_in
-from lab.machine import DEFAULT_KIND, DEFAULT_RELEASE, KINDS, Lab, Wishes, make_driver
+from lab.machine import DEFAULT_KIND, DEFAULT_PACKAGES, DEFAULT_RELEASE, KINDS, Lab, Wishes, make_driver
 from lab.nodefiles import remove_tree
 from lab.progress import Progress
-from lab.state import Bind
+from lab.state import PACKAGES, Bind
 from lab.surroundings import fetch_surroundings
 
 DEFAULT_NAME = "dev"
@@ -54,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 -m lab",
         description="Makes and removes labs: Debian machines on this machine, with addresses of their own.",
-        epilog="LAB_NAME, LAB_NODES (the kind), LAB_RELEASE, LAB_SUBNET, LAB_NODE_NAMES, LAB_MIRROR, LAB_VM_CPUS, "
-        "LAB_VM_MEMORY_MIB and LAB_VM_DISK_GIB take the place of options not given.",
+        epilog="LAB_NAME, LAB_NODES (the kind), LAB_RELEASE, LAB_SUBNET, LAB_NODE_NAMES, LAB_MIRROR, LAB_PACKAGES, "
+        "LAB_VM_CPUS, LAB_VM_MEMORY_MIB and LAB_VM_DISK_GIB take the place of options not given.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -73,9 +73,18 @@ def _parser() -> argparse.ArgumentParser:
     def kind(added: argparse.ArgumentParser) -> None:
         added.add_argument("--kind", choices=KINDS, help=f"what the nodes are (default: {DEFAULT_KIND})")
 
+    def packages(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--packages",
+            choices=PACKAGES,
+            help="what the base holds of the packages that the roles install: have them installed, or only downloaded "
+            f"for the roles to install (default: {DEFAULT_PACKAGES})",
+        )
+
     def wishes(added: argparse.ArgumentParser) -> None:
         release(added)
         kind(added)
+        packages(added)
         add = added.add_argument
         add("--controllers", help="how many of the nodes, from the first on, are controllers (default: 1)")
         add("--cpus", help=f"processors of a node that is a vm (default: {sizes.DEFAULT.cpus})")
@@ -93,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     only_base = command("base", "Build the base that nodes are made from, nothing else.", lab=False)
     release(only_base)
     kind(only_base)
+    packages(only_base)
     check = command("check", "Say what would keep `up` with the same options from its work; change nothing.")
     wishes(check)
     check.add_argument("--install", action="store_true", help="install missing packages with apt-get")
@@ -190,6 +200,7 @@ def _wishes(options: argparse.Namespace) -> Wishes:
         controllers=_controllers(options),
         kind=_kind(options),
         sizes=_sizes(options),
+        packages=_packages(options),
     )
 
 
@@ -205,6 +216,13 @@ def _kind(options: argparse.Namespace) -> str | None:
     if kind is not None and kind not in KINDS:
         raise LabError(f"LAB_NODES={kind} is not known: nodes are one of {', '.join(KINDS)}")
     return kind
+
+
+def _packages(options: argparse.Namespace) -> str | None:
+    packages = options.packages or os.environ.get("LAB_PACKAGES") or None
+    if packages is not None and packages not in PACKAGES:
+        raise LabError(f"LAB_PACKAGES={packages} is not known: packages are one of {', '.join(PACKAGES)}")
+    return packages
 
 
 def _sizes(options: argparse.Namespace) -> sizes.Sizes | None:
@@ -244,9 +262,11 @@ def _base(options: argparse.Namespace, progress: Progress) -> int:
     if problems := preflight.machine_problems(make_driver(kind, layout, surroundings).programs):
         raise PreflightError(problems)
     if kind == "vm":
-        progress.say(f"base: {machinebase.build(layout.cache, release, surroundings, progress).folder}")
+        built = machinebase.build(layout.cache, release, surroundings, progress).folder
     else:
-        progress.say(f"base: {base.build(layout.cache, release, surroundings, progress).root}")
+        containers = installedbase if (_packages(options) or DEFAULT_PACKAGES) == "installed" else base
+        built = containers.build(layout.cache, release, surroundings, progress).root
+    progress.say(f"base: {built}")
     return 0
 
 

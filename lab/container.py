@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import base, mounts, processes
+from lab import base, installedbase, mounts, processes
 from lab.acceleration import Acceleration
 from lab.commands import environment, run, succeeds, tethered
 from lab.driver import Needs
@@ -64,8 +64,9 @@ class ContainerDriver:
 
     def needs(self, state: State) -> Needs:
         """Return what containers take of this machine."""
-        is_built = base.find(self.layout.cache, state.release, self.surroundings) is not None
-        return Needs(base_mib=0 if is_built else base.SIZE_MIB, node_mib=NODE_MIB, memory_mib=MEMORY_MIB)
+        missing_mib = installedbase.missing_mib if state.packages == "installed" else base.missing_mib
+        base_mib = missing_mib(self.layout.cache, state.release, self.surroundings)
+        return Needs(base_mib=base_mib, node_mib=NODE_MIB, memory_mib=MEMORY_MIB)
 
     def accelerate(self) -> Acceleration | None:
         """Containers run on this machine's own processors."""
@@ -87,7 +88,12 @@ class ContainerDriver:
 
     def prepare(self, state: State, progress: Progress) -> None:
         """Build the base if it isn't there."""
-        base.build(self.layout.cache, state.release, self.surroundings, progress)
+        build = installedbase.build if state.packages == "installed" else base.build
+        build(self.layout.cache, state.release, self.surroundings, progress)
+
+    def _find_base(self, state: State) -> base.Base | None:
+        find = installedbase.find if state.packages == "installed" else base.find
+        return find(self.layout.cache, state.release, self.surroundings)
 
     def exists(self, node: str) -> bool:
         """Return whether the node has been made from a base that is still there, the very same build."""
@@ -105,7 +111,7 @@ class ContainerDriver:
         self.remove(node.name)
         remove_tree(folder)
         folder.mkdir(parents=True, mode=0o700)
-        finished = base.find(self.layout.cache, state.release, self.surroundings)
+        finished = self._find_base(state)
         if finished is None:
             raise LabError(f"the {state.release} base vanished while the lab was made: start again")
         build = finished.build

@@ -25,6 +25,7 @@ from lab.surroundings import Surroundings, fetch_surroundings
 
 DEFAULT_NODES = ("etcd1", "etcd2", "etcd3")
 DEFAULT_RELEASE = "trixie"
+DEFAULT_PACKAGES = "installed"
 KINDS = ("container", "vm")
 DEFAULT_KIND = "container"
 # Asking over SSH costs an emulated node seconds of its processor; whether its port is open costs nothing.
@@ -43,6 +44,7 @@ class Wishes:
     controllers: int | None = None
     kind: str | None = None
     sizes: Sizes | None = None
+    packages: str | None = None
 
 
 class Lab:
@@ -247,6 +249,7 @@ class Lab:
             nodes=new_nodes(names, net),
             binds=wishes.binds or (),
             controllers=_checked_controllers(wishes.controllers or 1, names),
+            packages=_checked_packages(wishes),
             sizes=(wishes.sizes or sizes.default_for(len(names))) if wishes.kind == "vm" else None,
         )
 
@@ -257,6 +260,7 @@ class Lab:
             ("sizes", wishes.sizes if old.driver == "vm" else None, old.sizes),
             ("nodes", wishes.nodes, tuple(node.name for node in old.nodes)),
             ("release", wishes.release, old.release),
+            ("packages", wishes.packages, old.packages),
             ("subnet", None if wishes.subnet == "auto" else wishes.subnet, old.subnet),
             ("binds", wishes.binds, old.binds),
         )
@@ -389,6 +393,16 @@ def make_driver(kind: str, layout: Layout, surroundings: Surroundings) -> Driver
     if kind == "vm":
         return QemuDriver(layout, surroundings)
     return ContainerDriver(layout, surroundings)
+
+
+def _checked_packages(wishes: Wishes) -> str:
+    packages = wishes.packages or DEFAULT_PACKAGES
+    if wishes.kind == "vm" and packages != "installed":
+        raise LabError(
+            f"packages {packages} is for containers: machines have them installed, which takes too long where "
+            "processors are emulated"
+        )
+    return packages
 
 
 def _checked_controllers(count: int, names: Sequence[str]) -> int:

@@ -1,8 +1,4 @@
-"""The base of nodes that are machines: a disk, a kernel and an initial RAM disk, made once from the containers' base.
-
-The packages that the roles install are installed in it, for unpacking them takes minutes where every instruction is
-emulated; the roles find them there. What those packages would start is switched off: the roles start it.
-"""
+"""The base of nodes that are machines: a disk, a kernel and an initial RAM disk, made once from the containers'."""
 
 import hashlib
 import json
@@ -11,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import base, initramfs
+from lab import base, initramfs, installedbase
 from lab.commands import run, run_logged
 from lab.errors import CommandError
 from lab.layout import CHECKOUT
@@ -19,24 +15,16 @@ from lab.locks import held
 from lab.progress import Progress
 from lab.surroundings import Surroundings
 
-SIZE_MIB = 4200  # two trees and two disks: the base, and the base with the programs
+SIZE_MIB = 4200  # two trees and two disks, without and with the programs
 FILE_SYSTEM_MIB = 4096  # of which only what is used takes room; it grows to the node's disk when a node boots
 ADDED = ("linux-image-cloud-amd64", "busybox-static")
 SETUP = r"""
 set -eu
-trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-chmod +x /usr/sbin/policy-rc.d
 # Debian's own initial RAM disk is not wanted: the lab has a smaller one.
 export INITRD=No
 apt-get update
-apt-get install --yes --no-install-recommends $INSTALLED
+apt-get install --yes --no-install-recommends $PACKAGES
 apt-get clean
-for unit in etcd.service libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket \
-    libvirt-guests.service virtlogd.service dnsmasq.service; do
-    systemctl disable "$unit" || true
-done
-rm -rf /var/lib/etcd/default
 # What a lab does without, each seconds of an emulated boot.
 systemctl mask ldconfig.service systemd-pstore.service systemd-update-utmp.service logrotate.timer \
     systemd-hwdb-update.service systemd-journal-catalog-update.service systemd-binfmt.service \
@@ -49,12 +37,9 @@ sed -i '/pam_systemd\.so/d' /etc/pam.d/common-session
 mkdir -p /etc/systemd/system/serial-getty@ttyS0.service.d
 printf '[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --keep-baud 115200 %%I vt220\n' \
     >/etc/systemd/system/serial-getty@ttyS0.service.d/lab.conf
-# Enabling a unit that also has such a script runs a Perl program; every reload of systemd's reads them all.
-rm -f /etc/init.d/*
 mkdir -p /etc/modules-load.d
 printf 'tun\n' >/etc/modules-load.d/lab.conf
-rm -f /boot/initrd.img* /initrd.img* /var/log/*.log /etc/machine-id
-touch /etc/machine-id
+rm -f /boot/initrd.img* /initrd.img* /var/log/*.log
 """
 
 
@@ -72,7 +57,6 @@ ln -s "$release" /opt/etcdcompute
 ln -s /opt/etcdcompute/bin/etcdcompute /usr/local/bin/etcdcompute
 rm -rf "$release/wheels" "$release/pip.whl" /tmp/wheels.tar
 """
-_PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +85,7 @@ class MachineBase:
 def recipe(release: str, surroundings: Surroundings) -> str:
     """Return a hash over everything that decides what is in the base, less the packages' versions."""
     code = (Path(initramfs.__file__), *sorted((Path(__file__).parent / "files").iterdir()))
-    parts = [base.recipe(release, surroundings), SETUP, INSTALL_RELEASE, str(FILE_SYSTEM_MIB), *ADDED]
+    parts = [installedbase.recipe(release, surroundings), SETUP, INSTALL_RELEASE, str(FILE_SYSTEM_MIB), *ADDED]
     parts += [path.read_text(encoding="utf-8") for path in code if path.is_file()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
@@ -118,10 +102,15 @@ def find(cache: Path, release: str, surroundings: Surroundings) -> MachineBase |
 
 def read(folder: Path) -> MachineBase | None:
     """Return the finished base in `folder`, None where there is none."""
-    try:
-        return MachineBase(folder, json.loads((folder / "base.json").read_text())["build"])
-    except (OSError, ValueError, KeyError):
-        return None
+    finished = base.read(folder)
+    return MachineBase(folder, finished.build) if finished else None
+
+
+def missing_mib(cache: Path, release: str, surroundings: Surroundings) -> int:
+    """Return how much disk it takes to build the base, 0 where it is there."""
+    if find(cache, release, surroundings):
+        return 0
+    return SIZE_MIB + installedbase.missing_mib(cache, release, surroundings)
 
 
 def build(cache: Path, release: str, surroundings: Surroundings, progress: Progress) -> MachineBase:
@@ -129,39 +118,22 @@ def build(cache: Path, release: str, surroundings: Surroundings, progress: Progr
     folder = folder_of(cache, release, surroundings)
     if finished := read(folder):
         return finished
-    source = base.build(cache, release, surroundings, progress)
+    source = installedbase.build(cache, release, surroundings, progress)
     with held(cache / "locks" / f"machine-{release}.lock", progress, f"another run that builds the {release} machine"):
         if finished := read(folder):
             return finished
-        _clean(cache, release, keep=folder)
+        base.clear_old(folder, f"{release}-*")
         return _build(source.root, folder, release, progress)
 
 
-def _clean(cache: Path, release: str, keep: Path) -> None:
-    """Remove what an interrupted build left, and bases of older recipes that no lab of this checkout stands on."""
-    standing = base.stood_on()
-    for folder in (cache / "machines").glob(f"{release}-*"):
-        if folder == keep or str(folder) not in standing:
-            shutil.rmtree(folder)
-    for folder in (cache / "building-machines").glob(f"{release}-*"):
-        shutil.rmtree(folder)
-
-
 def _build(source: Path, folder: Path, release: str, progress: Progress) -> MachineBase:
-    """Build in a temporary place and rename it, so that a base is either whole or not there."""
-    cache = folder.parent.parent
-    temporary = cache / "building-machines" / folder.name
+    temporary = base.begin(folder)
     root = temporary / "root"
-    log = _log(cache, release)
-    for directory in (folder.parent, temporary):
-        directory.mkdir(parents=True, exist_ok=True)
-    temporary.chmod(0o700)
-    log.write_text("")
+    log = base.new_log(folder.parent.parent, f"machine-{release}")
     with progress.step("a copy of the base") as step:
         run_logged(["cp", "--archive", "--reflink=auto", str(source), str(root)], log, step)
-    with progress.step("installing a kernel, and the packages that the roles need, in it") as step:
-        base.run_inside(root, SETUP, log, step, INSTALLED=" ".join((*ADDED, *base.DOWNLOADED)))
-    _keep_bytecode(root, release)
+    with progress.step("installing a kernel in it") as step:
+        base.run_inside(root, SETUP, log, step, PACKAGES=" ".join(ADDED))
     with progress.step("writing it to a disk") as step:
         (temporary / "initrd").write_bytes(initramfs.base_archive(root))
         shutil.copyfile(root / f"boot/vmlinuz-{initramfs.kernel_release(root)}", temporary / "vmlinuz")
@@ -173,26 +145,7 @@ def _build(source: Path, folder: Path, release: str, progress: Progress) -> Mach
 
 
 def _publish(temporary: Path, folder: Path, release: str) -> MachineBase:
-    base.publish(temporary, folder, release)
-    finished = read(folder)
-    assert finished is not None  # noqa: S101 -- written a line ago
-    return finished
-
-
-def _log(cache: Path, release: str) -> Path:
-    """Return the builds' log; its folder may be missing where somebody cleared away logs and kept the bases."""
-    log = cache / "logs" / f"machine-{release}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    return log
-
-
-def _keep_bytecode(root: Path, release: str) -> None:
-    """Have Python keep the bytecode of Ansible's modules: it halves what a task costs an emulated node."""
-    packages = root / "usr/lib/python3/dist-packages"
-    shutil.copyfile(Path(__file__).parent / "files" / "zipcache", packages / "etcdcompute_lab.py")
-    (packages / "etcdcompute_lab.pth").write_text("import etcdcompute_lab\n")
-    tag = f"cpython-{_PYTHONS[release].replace('.', '')}"
-    (root / "var/cache/etcdcompute-lab" / tag).mkdir(parents=True)
+    return MachineBase(folder, base.publish(temporary, folder, release).build)
 
 
 def with_release(base_: MachineBase, release: str, progress: Progress) -> MachineBase:
@@ -210,11 +163,10 @@ def with_release(base_: MachineBase, release: str, progress: Progress) -> Machin
     with held(cache / "locks" / f"machine-{release}.lock", progress, f"another run that builds the {release} machine"):
         if finished := read(folder):
             return finished
-        _clean_releases(base_, keep=folder)
-        temporary = cache / "building-machines" / folder.name
+        base.clear_old(folder, f"{base_.folder.name}-*")
+        temporary = base.begin(folder)
         root = temporary / "root"
-        temporary.mkdir(parents=True, mode=0o700)
-        log = _log(cache, release)
+        log = base.new_log(cache, f"programs-{release}")
         with progress.step(f"installing etcd-compute {found['release']} in a copy of the machine") as step:
             run_logged(["cp", "--archive", "--reflink=auto", str(base_.folder / "root"), str(root)], log, step)
             shutil.copyfile(found["archive"], root / "tmp/wheels.tar")
@@ -232,18 +184,9 @@ def _wheelhouse_command(release: str) -> list[str]:
     python = CHECKOUT / ".venv" / "bin" / "python"
     return [
         str(python if python.exists() else sys.executable), str(script), "--source", str(CHECKOUT),
-        "--python", _PYTHONS[release], "--architecture", "x86_64", "--cache", str(CHECKOUT / ".cache" / "wheelhouse"),
+        "--python", installedbase.PYTHONS[release], "--architecture", "x86_64",
+        "--cache", str(CHECKOUT / ".cache" / "wheelhouse"),
     ]  # fmt: skip
-
-
-def _clean_releases(base_: MachineBase, keep: Path) -> None:
-    """Remove bases with other releases that no lab of this checkout stands on, and what an interrupted build left."""
-    standing = base.stood_on()
-    for folder in base_.folder.parent.glob(f"{base_.folder.name}-*"):
-        if folder != keep and str(folder) not in standing:
-            shutil.rmtree(folder)
-    for folder in (base_.folder.parent.parent / "building-machines").glob(f"{base_.folder.name}-*"):
-        shutil.rmtree(folder)
 
 
 def make_file_system(tree: Path, image: Path, size_mib: int, *, journal: bool = True) -> list[str]:

@@ -69,9 +69,8 @@ class QemuDriver:
     def needs(self, state: State) -> Needs:
         """Return what nodes of this size take of this machine."""
         sizes = state.sizes or DEFAULT
-        is_built = machinebase.find(self.layout.cache, state.release, self.surroundings) is not None
         return Needs(
-            base_mib=0 if is_built else machinebase.SIZE_MIB,
+            base_mib=machinebase.missing_mib(self.layout.cache, state.release, self.surroundings),
             node_mib=_DISK_MIB,
             memory_mib=sizes.memory_mib + _QEMU_MIB,
         )

@@ -13,6 +13,7 @@ from lab.errors import LabError
 from lab.sizes import Sizes
 
 FORMAT = 1
+PACKAGES = ("installed", "downloaded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class State:
     nodes: tuple[Node, ...]
     binds: tuple[Bind, ...] = ()
     controllers: int = 1  # so many of the nodes, from the first on
+    # What the nodes' base holds of the packages that the roles install, one of PACKAGES.
+    packages: str = "downloaded"
     # Of nodes that are machines: how large they are, and what runs their instructions (kvm or tcg) for which reason.
     sizes: Sizes | None = None
     acceleration: str = ""
