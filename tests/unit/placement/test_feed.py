@@ -148,6 +148,20 @@ def test_what_was_forgotten_is_said_to_be_unknown(history: History) -> None:
     assert [change.revision for change in changes] == known[1:]
 
 
+def test_what_nobody_read_in_time_is_forgotten_and_what_comes_after_it_told_as_ever(history: History) -> None:
+    feed = Feed(most_waiting=3)
+    feed.start_over(())
+    feed.add(history.applied)
+    for amount in (1, 2):
+        history.make(decide_claims.claim, [Claim("c", {"rp": {"VCPU": amount}}, "p", "u")])
+        feed.add(history.applied[-1:])
+    # Each of these wrote a consumer and a generation.
+    assert feed.read(1, ALL) is None
+    assert feed.read(2, ALL) is None
+    assert last(feed)["providers"] == {"changed": [{"uuid": "rp", "generation": 3}]}
+    assert list(last(feed)["consumers"]) == ["changed"]
+
+
 def test_a_reader_gets_as_much_as_it_asks_for_and_at_least_one(history: History) -> None:
     feed = fed(history)
     first = feed.read(0, 1)

@@ -43,6 +43,18 @@ class Change:
         self.puts.pop(ref, None)
         self.removals.add(ref)
 
+    def join(self, other: "Change") -> None:
+        """Do also what another change does, which was decided with this one in mind.
+
+        What both depend on is as this one saw it first: what it writes itself has not got its new revision yet.
+        """
+        for ref, revision in other.expected.items():
+            self.expected.setdefault(ref, revision)
+        self.puts.update(other.puts)
+        self.removals.difference_update(other.puts)
+        for ref in other.removals:
+            self.remove(ref)
+
     def compared(self) -> dict[Ref, int]:
         """Return what must be as it was seen; no import may be under way, unless the change is that import's own."""
         return {IMPORT: 0, **self.expected}

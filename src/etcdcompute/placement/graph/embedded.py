@@ -230,7 +230,7 @@ class EmbeddedStore:
         with self._still:
             # Where the watch was faster, what came behind this change may have come, too: it is no news any more.
             if revision > self._delivered:
-                self._ahead = revision
+                self._ahead = max(self._ahead, revision)
                 self._taken_in.add(revision)
                 self._graph.apply(Applied(revision, {**change.puts, **dict.fromkeys(change.removals)}))
 

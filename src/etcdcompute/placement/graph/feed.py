@@ -4,6 +4,8 @@ The feed remembers as many changes as fit into its size. Readers keep nothing bu
 that was too slow, or away for too long, is told that what it asks for is no longer known. Whoever has the graph as it
 stood at a revision (an export) and applies all changes after it has the graph as it stands.
 
+Changes are written as JSON when somebody reads: most services have no followers, and a load is not to wait for it.
+
 A change holds, as far as there is something of it:
 
     {"revision": 7,
@@ -17,6 +19,7 @@ A provider that was only claimed from is shown by its new generation alone.
 
 import threading
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -34,6 +37,8 @@ from etcdcompute.placement.graph.export import encode, show_consumer, show_provi
 MAX_BYTES: Final = 8 * 1024 * 1024
 # What Python spends on a remembered change beside its JSON.
 _OVERHEAD_BYTES: Final = 150
+# How many documents of changes nobody has read wait to be written as JSON; some 8 MiB of it.
+_MOST_WAITING: Final = 20_000
 _GROUPS: Final = {Kind.CONSUMER: "consumers", Kind.TRAIT: "traits", Kind.RESOURCE_CLASS: "resource_classes"}
 
 
@@ -47,17 +52,22 @@ class Change(NamedTuple):
 class Feed:
     """The last changes. Thread-safe: one thread writes, any read."""
 
-    def __init__(self, most_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, most_bytes: int = MAX_BYTES, most_waiting: int = _MOST_WAITING) -> None:
         self._most_bytes = most_bytes
+        self._most_waiting = most_waiting
         self._lock = threading.Lock()
         # By number, the oldest first.
         self._changes: dict[int, Change] = {}
         self._first = 0
         self._next = 0
         self._bytes = 0
+        # What came after those, as it came.
+        self._waiting: deque[Applied] = deque()
+        self._waiting_documents = 0
         # All changes after this revision are remembered.
         self._floor = -1
         self._latest = -1
+        # As they were before what is waiting.
         self._generations: dict[str, int] = {}
         self._listeners: list[Callable[[], None]] = []
 
@@ -70,6 +80,9 @@ class Feed:
         """Return the changes after a revision, at least one if there is any; None where they are no longer known."""
         with self._lock:
             if not self._floor <= after <= self._latest:
+                return None
+            self._write_waiting()
+            if after < self._floor:
                 return None
             number = self._first + bisect_right(
                 range(self._first, self._next), after, key=lambda each: self._changes[each].revision
@@ -99,27 +112,60 @@ class Feed:
             elif isinstance(document, GenerationDocument):
                 generations[ref.id] = document.generation
         with self._lock:
+            if head == self._latest:
+                self._write_waiting()
+            else:
+                self._waiting.clear()
+                self._waiting_documents = 0
+                self._latest = head
+                self._forget_until(head)
             self._generations = generations
-            if head != self._latest:
-                self._changes.clear()
-                self._first = self._next
-                self._bytes = 0
-                self._floor = self._latest = head
         self._tell()
 
     def add(self, changes: Iterable[Applied]) -> None:
         """Take in transactions, in order."""
         with self._lock:
             for applied in changes:
-                described = self._describe(applied.documents)
                 self._latest = applied.revision
-                if described:
-                    self._remember(Change(applied.revision, encode({"revision": applied.revision, **described})))
+                self._waiting.append(applied)
+                self._waiting_documents += len(applied.documents)
+            while self._waiting_documents > self._most_waiting:
+                oldest = self._next_waiting()
+                self._note_generations(oldest.documents)
+                self._forget_until(oldest.revision)
         self._tell()
 
     def _tell(self) -> None:
         for listener in self._listeners:
             listener()
+
+    def _next_waiting(self) -> Applied:
+        applied = self._waiting.popleft()
+        self._waiting_documents -= len(applied.documents)
+        return applied
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            applied = self._next_waiting()
+            described = self._describe(applied.documents)
+            self._note_generations(applied.documents)
+            if described:
+                self._remember(Change(applied.revision, encode({"revision": applied.revision, **described})))
+
+    def _note_generations(self, documents: Mapping[Ref, Document | None]) -> None:
+        for ref, document in documents.items():
+            if ref.kind is Kind.GENERATION:
+                if isinstance(document, GenerationDocument):
+                    self._generations[ref.id] = document.generation
+                else:
+                    self._generations.pop(ref.id, None)
+
+    def _forget_until(self, revision: int) -> None:
+        """Forget all that has been written as JSON; the changes up to this one are no longer known."""
+        self._changes.clear()
+        self._first = self._next
+        self._bytes = 0
+        self._floor = revision
 
     def _remember(self, change: Change) -> None:
         self._changes[self._next] = change
@@ -158,10 +204,8 @@ class Feed:
                 counted = documents.get(Ref(Kind.GENERATION, uuid))
                 generation = counted.generation if isinstance(counted, GenerationDocument) else known or 0
                 note("providers", "created" if known is None else "changed", show_provider(document, generation))
-                self._generations[uuid] = generation
             elif known is not None:
                 note("providers", "removed", uuid)
-                del self._generations[uuid]
         elif (
             isinstance(document, GenerationDocument)
             and Ref(Kind.PROVIDER, uuid) not in documents
@@ -169,4 +213,3 @@ class Feed:
             and known != document.generation
         ):
             note("providers", "changed", {"uuid": uuid, "generation": document.generation})
-            self._generations[uuid] = document.generation

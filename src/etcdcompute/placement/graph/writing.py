@@ -9,8 +9,8 @@ back before anybody else can look. Other changes are not rehearsed: a decision t
 waits for the next round. All that `Change.expected` promises to etcd, that a change holds as long as what it depends
 on is as it was seen, holds among the changes of a round too; so they may be carried out together.
 
-Where more waits than a transaction takes, as in a load, the next round is decided while the one before is committed, of
-changes that touch nothing of it.
+Where more waits than a transaction takes, as in a load, the next rounds are decided and begun while the ones before are
+committed, of changes that touch nothing of them.
 
 A refusal counts only on a graph that is known to be up to date, and only once the claims that it saw are committed.
 """
@@ -20,12 +20,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import Any, Protocol
 
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import EtcdComputeError, InvalidInput, OutcomeUnknown, Unavailable
 from etcdcompute.placement.graph.change import Change
-from etcdcompute.placement.graph.documents import Kind, Ref
+from etcdcompute.placement.graph.documents import HEAD, Kind, Ref
 from etcdcompute.placement.graph.errors import GenerationConflict
 from etcdcompute.placement.graph.journal import Stale
 from etcdcompute.placement.graph.memory import Graph
@@ -41,6 +42,8 @@ MOST_OPERATIONS = 128
 # What is tried until the store says that it is too much: fewer transactions cost less, but while one is decided nobody
 # else is served. Our role has etcd take more.
 _MOST_TRIED = 512
+# How many rounds may be on their way at once.
+_MOST_BEGUN = 2
 _REHEARSED = frozenset({Kind.CONSUMER, Kind.GENERATION})
 
 
@@ -171,52 +174,49 @@ class Writers:
         put_off: list[_Ticket] = []
         # What had nothing to write, or was refused, on a graph that may be old.
         undone: list[_Ticket] = []
-        ahead: _Round | None = None
-        while tickets or undone:
-            if not tickets:
-                tickets, undone = undone, []
+        begun: deque[_Round] = deque()
+        # What has to be decided again, in the order in which it came: once nothing is on its way any more.
+        again: list[_Ticket] = []
+        stale: Stale | None = None
+        while tickets or undone or begun or again:
+            if not begun:
+                tickets, again = [*again, *tickets], []
+                if stale is not None:
+                    tickets, stale = self._after_stale(tickets, put_off, stale), None
+                if not tickets:
+                    tickets, undone = undone, []
+                if not tickets:
+                    break
             try:
-                one = ahead or self._decide(tickets, fresh=fresh)
-                ahead = self._carry_out_one(one)
-            except Stale as stale:
-                ahead = None
-                tickets = self._after_stale(tickets, put_off, stale)
+                if tickets and not again and len(begun) < _MOST_BEGUN:
+                    one = _Round(tickets, fresh=fresh and not begun, after=begun)
+                    self._decide(one)
+                    one.begin(self._graph)
+                    begun.append(one)
+                    tickets = one.behind
+                    continue
+                one = begun.popleft()
+                one.finish()
+            except Stale as error:
+                again += one.unsettled
+                stale = error
             except InvalidInput as error:
-                ahead = None
                 self._after_too_much(one, error)
-                tickets = [ticket for ticket in tickets if not ticket.done]
+                again += one.unsettled
             except (Unavailable, OutcomeUnknown) as error:
-                _fail([*tickets, *undone], error)
-                break
+                _fail([*one.unsettled, *again, *tickets, *undone], error)
+                tickets, undone, again = [], [], []
             else:
-                one.settle()
+                undone += one.settle()
                 put_off += one.put_off
-                waiting = {*one.put_off, *one.behind}
-                undone += [ticket for ticket in tickets if not ticket.done and ticket not in waiting]
-                tickets = one.behind
-                if ahead is None:
-                    put_off += tickets
-                    tickets = []
             fresh = True
         return put_off
 
-    def _decide(self, tickets: Sequence[_Ticket], *, fresh: bool = False, after: Change | None = None) -> "_Round":
-        if fresh:
-            self._graph.refresh(_most_pressing(tickets))
-        one = _Round(fresh=fresh, after=after)
+    def _decide(self, one: "_Round") -> None:
+        if one.fresh:
+            self._graph.refresh(_most_pressing(one.tickets))
         with self._graph.held_still() as graph:
-            one.decide(graph, tickets, self._most)
-        return one
-
-    def _carry_out_one(self, one: "_Round") -> "_Round | None":
-        """Commit a round; where more waits than it could take, decide the next meanwhile, and return that."""
-        if not one.decided:
-            return None
-        finish = self._graph.begin(one.change, _most_pressing(one.decided))
-        # Claims are likely to be about the same providers, and each would be decided twice.
-        ahead = self._decide(one.behind, after=one.change) if one.behind and one.seals else None
-        finish()
-        return ahead
+            one.decide(graph, self._most)
 
     def _after_too_much(self, one: "_Round", error: InvalidInput) -> None:
         """It is more than the store takes: this one change, or what was put together."""
@@ -244,25 +244,30 @@ class Writers:
 
 
 class _Round:
-    """What is decided together. `after` is a change that is being committed meanwhile: nothing of it is touched."""
+    """What is decided together. `after` are rounds that are being committed meanwhile: nothing of them is touched."""
 
-    def __init__(self, *, fresh: bool, after: Change | None) -> None:
+    def __init__(self, tickets: Sequence[_Ticket], *, fresh: bool, after: Iterable["_Round"]) -> None:
+        # All that it has to answer for.
+        self.tickets = tickets
+        self.fresh = fresh
         self.change = Change()
         self.decided: list[_Ticket] = []
         # What touches the same as others.
         self.put_off: list[_Ticket] = []
         # What there was no room for.
         self.behind: list[_Ticket] = []
-        self._fresh = fresh
-        self._written_before = frozenset(_written(after)) if after else frozenset[Ref]()
-        self._touched_before = self._written_before.union(after.expected) if after else frozenset[Ref]()
+        self._finish: Callable[[], None] | None = None
+        before = [each.change for each in after]
+        self._written_before = frozenset(chain.from_iterable(map(_written, before)))
+        self._touched_before = self._written_before.union(*(each.expected for each in before))
         self._outcomes: dict[_Ticket, Any] = {}
         self._refusals: dict[_Ticket, EtcdComputeError] = {}
         self._sealed: set[Ref] = set()
         self._full = False
 
-    def decide(self, graph: Graph, tickets: Sequence[_Ticket], most: int) -> None:
+    def decide(self, graph: Graph, most: int) -> None:
         """Decide as many as can be carried out together; the graph is afterwards as it was."""
+        tickets = self.tickets
         rehearsals = []
         try:
             for number, ticket in enumerate(tickets):
@@ -279,12 +284,32 @@ class _Round:
                 self._join(change)
                 self.decided.append(ticket)
                 if any(ref.kind not in _REHEARSED for ref in _written(change)):
-                    self._sealed.update(_written(change))
+                    self._sealed.update(change.puts, change.removals)
                 elif ticket is not tickets[-1]:
                     rehearsals.append(graph.rehearse(change))
         finally:
             for rehearsal in reversed(rehearsals):
                 graph.take_back(rehearsal)
+        # Claims are likely to be about the same providers, and each would be decided twice.
+        if not self._sealed:
+            self.put_off += self.behind
+            self.behind = []
+        self.tickets = tickets[: len(tickets) - len(self.behind)]
+
+    def begin(self, graph: Writable) -> None:
+        """Begin to commit what was decided."""
+        if self.decided:
+            self._finish = graph.begin(self.change, _most_pressing(self.decided))
+
+    def finish(self) -> None:
+        """Wait until it is committed; raises what `Writable.begin` says."""
+        if self._finish is not None:
+            self._finish()
+
+    @property
+    def unsettled(self) -> list[_Ticket]:
+        """Those of its tickets whose outcome is not known."""
+        return [ticket for ticket in self.tickets if not ticket.done]
 
     def _decide_one(self, graph: Graph, ticket: _Ticket) -> Change | None:
         """Return the change that a decision asks for, None where there is nothing to write."""
@@ -302,6 +327,9 @@ class _Round:
     def _may_join(self, change: Change, ticket: _Ticket, most: int) -> bool:
         if not (self._written_before.isdisjoint(change.expected) and self._touched_before.isdisjoint(_written(change))):
             return False
+        if self._written_before and HEAD in change.expected:
+            # Each change writes it.
+            return False
         if not self.decided:
             return True
         if ticket.alone or self.decided[0].alone:
@@ -313,35 +341,27 @@ class _Round:
         return self._sealed.isdisjoint(change.expected) and self._sealed.isdisjoint(_written(change))
 
     def _join(self, change: Change) -> None:
-        mine = self.change
-        for ref, revision in change.expected.items():
-            # What a rehearsed claim wrote still has the revision it had before.
-            mine.expected.setdefault(ref, revision)
-        for ref, document in change.puts.items():
-            mine.put(ref, document)
-        for ref in change.removals:
-            mine.remove(ref)
+        self.change.join(change)
 
     @property
     def operations(self) -> int:
         """How many the store has to do, or to compare, as the store counts them."""
         return _operations(self.change)
 
-    @property
-    def seals(self) -> bool:
-        """Whether there is more to it than claims."""
-        return bool(self._sealed)
+    def settle(self) -> list[_Ticket]:
+        """Tell those whose outcome is known; on a graph that may be old nothing follows from what writes nothing.
 
-    def settle(self) -> None:
-        """Tell those whose outcome is known; on a graph that may be old nothing follows from what writes nothing."""
+        Returns those of whom nothing is known.
+        """
         written = set(self.decided)
         waiting = {*self.put_off, *self.behind}
         for ticket, outcome in self._outcomes.items():
-            if ticket in written or (self._fresh and ticket not in waiting):
+            if ticket in written or (self.fresh and ticket not in waiting):
                 ticket.settle(outcome)
-        if self._fresh:
+        if self.fresh:
             for ticket, refusal in self._refusals.items():
                 ticket.settle(error=refusal)
+        return [ticket for ticket in self.unsettled if ticket not in waiting]
 
 
 def _operations(*changes: Change) -> int:
