@@ -160,7 +160,9 @@ def test_trees_of_any_kind_are_declared_or_refused(app: PlacementApp, tree: dict
     assert loaded.status == 200
     *refused, last = (json.loads(line) for line in loaded.body.splitlines())
     assert last["summary"]["complete"]
-    assert [each["refused"]["line"] for each in refused] == ([2] if answer.status < 300 else [1, 2, 3])
+    # What was declared at a generation has another one once it has been changed.
+    again = ([2], [1, 2, 3]) if b'"generation"' in body else ([2],)
+    assert [each["refused"]["line"] for each in refused] in (again if answer.status < 300 else ([1, 2, 3],))
     assert all(each["refused"]["status"] < 500 for each in refused)
     for path in ("/graph/export", f"/graph/trees/{tree['uuid']}"):
         assert ask(app, "GET", path).status < 500

@@ -7,12 +7,14 @@ import pytest
 
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import Unavailable
+from etcdcompute.placement.graph import decide, decide_claims
 from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import HEAD, HeadDocument, Kind, Ref
 from etcdcompute.placement.graph.embedded import EmbeddedStore
 from etcdcompute.placement.graph.errors import ConsumerNotFound, NameTaken, ProviderNotFound
 from etcdcompute.placement.graph.journal import MemoryJournal, Sink, Stale
 from etcdcompute.placement.graph.records import Claim, Inventory, ProviderFilter
+from etcdcompute.placement.graph.trees import DeclaredProvider, Tree
 
 
 class Meddling(MemoryJournal):
@@ -85,6 +87,44 @@ def test_what_changed_before_the_commit_is_decided_again(journal: Meddling, stor
     journal.before.append(removal(Ref(Kind.CONSUMER, "c")))
     with pytest.raises(ConsumerNotFound):
         store.release("c")
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("claimed_before", [False, True])
+def test_a_claim_fails_on_a_provider_that_is_gone_or_another_with_its_uuid(
+    journal: Meddling, store: EmbeddedStore, again: bool, claimed_before: bool
+) -> None:
+    def create() -> None:
+        store.declare_trees([Tree((DeclaredProvider("new", "new", None, {"VCPU": Inventory(4)}, (), ()),))])
+
+    create()
+    if claimed_before:
+        store.claim([Claim("c", {"new": {"VCPU": 1}}, "p", "u")])
+        store.release("c")
+    late = Change()
+    with store.held_still() as graph:
+        decide_claims.claim(graph, late, [Claim("late", {"new": {"VCPU": 1}}, "p", "u")])
+    store.delete_provider("new")
+    if again:
+        create()
+    with pytest.raises(Stale):
+        journal.commit(late, Deadline.after(1))
+
+
+@pytest.mark.parametrize("first", ["claim", "delete", "resize"])
+def test_of_two_that_are_at_a_provider_that_was_just_created_one_decides_again(
+    journal: Meddling, store: EmbeddedStore, first: str
+) -> None:
+    store.declare_trees([Tree((DeclaredProvider("new", "new", None, {"VCPU": Inventory(4)}, (), ()),))])
+    changes = {"claim": Change(), "delete": Change(), "resize": Change()}
+    with store.held_still() as graph:
+        decide_claims.claim(graph, changes["claim"], [Claim("c", {"new": {"VCPU": 1}}, "p", "u")])
+        decide.delete_provider(graph, changes["delete"], "new")
+        decide.set_inventories(graph, changes["resize"], "new", {"VCPU": Inventory(1)}, None)
+    journal.commit(changes.pop(first), Deadline.after(1))
+    for late in changes.values():
+        with pytest.raises(Stale):
+            journal.commit(late, Deadline.after(1))
 
 
 def test_the_store_being_away_is_told_and_survived(journal: Meddling, store: EmbeddedStore) -> None:

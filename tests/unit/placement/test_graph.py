@@ -29,6 +29,7 @@ def picture(graph: Graph) -> dict[str, Any]:
             uuid: (
                 node.record(),
                 node.revision,
+                node.counted,
                 sorted(node.children),
                 sorted(node.consumers),
                 dict(node.used),

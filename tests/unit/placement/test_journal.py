@@ -28,7 +28,7 @@ from etcdcompute.kv.records import (
 from etcdcompute.model.document import Document
 from etcdcompute.placement.graph import decide
 from etcdcompute.placement.graph.change import Applied, Change
-from etcdcompute.placement.graph.documents import Ref
+from etcdcompute.placement.graph.documents import HEAD, Kind, Ref
 from etcdcompute.placement.graph.etcd import EtcdJournal
 from etcdcompute.placement.graph.journal import Stale
 from etcdcompute.placement.graph.memory import Graph
@@ -182,7 +182,7 @@ def test_a_change_reaches_whoever_follows_as_one() -> None:
         following.client.commit([], [Write("/etcdcompute/v1/placement/ponies", b"")], deadline=Deadline.after(5))
     applied = following.recorder.batches[0][0]
     assert applied.revision == revision
-    assert len(applied.documents) == 4
+    assert set(applied.documents) == {Ref(Kind.PROVIDER, "rp"), Ref(Kind.NAME, "name of rp"), HEAD}
     assert following.recorder.graph.providers["rp"].name == "name of rp"
 
 

@@ -91,7 +91,7 @@ def test_what_is_declared_stands(history: History) -> None:
     assert change.expected == {
         Ref(kind, name): 0
         for uuid in ("host", "numa0", "numa1")
-        for kind, name in ((Kind.GENERATION, uuid), (Kind.NAME, f"name-{uuid}"))
+        for kind, name in ((Kind.PROVIDER, uuid), (Kind.NAME, f"name-{uuid}"))
     }
 
 
@@ -113,7 +113,20 @@ def test_only_what_differs_gets_a_generation_but_all_of_it_is_depended_upon(hist
     assert (outcome.created, outcome.updated, outcome.removed) == ((), ("numa0",), ())
     assert outcome.generations == {"host": 0, "numa0": 1, "numa1": 0}
     assert set(change.puts) == {Ref(Kind.PROVIDER, "numa0"), Ref(Kind.GENERATION, "numa0")}
-    assert change.expected == {Ref(Kind.GENERATION, uuid): 1 for uuid in ("host", "numa0", "numa1")}
+    # Of what is as it was created there is no generation.
+    uuids = ("host", "numa0", "numa1")
+    assert change.expected == {
+        **{Ref(Kind.GENERATION, uuid): 0 for uuid in uuids}, **{Ref(Kind.PROVIDER, uuid): 1 for uuid in uuids}
+    }  # fmt: skip
+    assert history.make(declare_tree, wanted)
+    assert history.make(declare_tree, HOST)
+    change = Change()
+    declare_tree(history.graph, change, wanted)
+    assert change.expected == {
+        Ref(Kind.GENERATION, "host"): 0, Ref(Kind.PROVIDER, "host"): 1,
+        Ref(Kind.GENERATION, "numa0"): 3,
+        Ref(Kind.GENERATION, "numa1"): 0, Ref(Kind.PROVIDER, "numa1"): 1,
+    }  # fmt: skip
 
 
 def test_a_child_that_is_not_declared_goes_unless_it_is_claimed_from(history: History) -> None:
@@ -236,8 +249,8 @@ def test_a_tree_of_more_than_can_be_compared_depends_on_the_whole_graph() -> Non
     declare_tree(history.graph, change, tree(*many, provider("one more", "root")))
     assert change.expected == {
         HEAD: 1,
-        Ref(Kind.GENERATION, "root"): 1,
-        Ref(Kind.GENERATION, "one more"): 0,
+        Ref(Kind.GENERATION, "root"): 0,
+        Ref(Kind.PROVIDER, "one more"): 0,
         Ref(Kind.NAME, "name-one more"): 0,
     }
 

@@ -195,8 +195,8 @@ def test_a_store_that_takes_less_is_soon_asked_for_less(journal: Journal, store:
             raise InvalidInput("too large")
 
     journal.faults = [too_large] * 100
-    loaded = change(store, *(creating(f"rp{number}", f"name {number}") for number in range(400)))
-    assert [each.uuid for each in loaded] == [f"rp{number}" for number in range(400)]
+    loaded = change(store, *(creating(f"rp{number}", f"name {number}") for number in range(600)))
+    assert [each.uuid for each in loaded] == [f"rp{number}" for number in range(600)]
     # Two rounds are on their way before the first is refused.
     assert len(refused) == 2
 
@@ -214,17 +214,17 @@ def test_the_next_round_of_a_load_is_begun_while_one_is_written(journal: Journal
     journal.go_on.clear()
     journal.begun.clear()
     with ThreadPoolExecutor(1) as pool:
-        load = pool.submit(change, store, *(creating_and_noting(number) for number in range(400)))
+        load = pool.submit(change, store, *(creating_and_noting(number) for number in range(600)))
         try:
             assert journal.begun.wait(5)
-            # A round has room for 170.
+            # A round has room for 255.
             eventually(lambda: len(decided) > 300, "the next to be decided", 5)
             eventually(lambda: journal.held_up == 2, "the next to be begun", 5)
             assert not journal.sizes
         finally:
             journal.go_on.set()
-        assert [each.uuid for each in load.result()] == [f"rp{number}" for number in range(400)]
-    assert len(journal.sizes) == 3
+        assert [each.uuid for each in load.result()] == [f"rp{number}" for number in range(600)]
+    assert len(journal.sizes) == 4
 
 
 def test_what_a_load_builds_on_itself_is_carried_out_in_order(store: EmbeddedStore) -> None:
@@ -233,18 +233,18 @@ def test_what_a_load_builds_on_itself_is_carried_out_in_order(store: EmbeddedSto
     outcomes = change(
         store,
         lambda graph, change: decide_names.create_trait(graph, change, "CUSTOM_THERE"),
-        *(creating(f"rp{number}", f"name {number}") for number in range(170)),
+        *(creating(f"rp{number}", f"name {number}") for number in range(260)),
         lambda graph, change: decide.create_provider(graph, change, "child", "child", "rp0"),
         creating("another", "name 1"),
         claiming("c", "rp2"),
-        *(creating(f"rp{number}", f"name {number}") for number in range(170, 400)),
+        *(creating(f"rp{number}", f"name {number}") for number in range(260, 600)),
     )
     assert outcomes[0] is False
-    assert outcomes[171].parent_uuid == "rp0"
-    assert isinstance(outcomes[172], NameTaken)
-    assert isinstance(outcomes[173], CannotAllocate)
+    assert outcomes[261].parent_uuid == "rp0"
+    assert isinstance(outcomes[262], NameTaken)
+    assert isinstance(outcomes[263], CannotAllocate)
     assert store.get_tree("rp0").providers[1].uuid == "child"
-    assert [each.uuid for each in outcomes[174:]] == [f"rp{number}" for number in range(170, 400)]
+    assert [each.uuid for each in outcomes[264:]] == [f"rp{number}" for number in range(260, 600)]
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
@@ -255,9 +255,9 @@ def test_a_load_in_which_a_round_turns_out_stale_loses_nothing(
         raise Stale("changed")
 
     journal.faults = [*[lambda _: None] * failing, stale]
-    loaded = change(store, *(creating(f"rp{number}", f"name {number}") for number in range(400)))
-    assert [each.uuid for each in loaded] == [f"rp{number}" for number in range(400)]
-    assert all(store.get_provider(f"rp{number}").name == f"name {number}" for number in range(400))
+    loaded = change(store, *(creating(f"rp{number}", f"name {number}") for number in range(600)))
+    assert [each.uuid for each in loaded] == [f"rp{number}" for number in range(600)]
+    assert all(store.get_provider(f"rp{number}").name == f"name {number}" for number in range(600))
 
 
 def test_a_load_whose_last_change_is_too_much_answers_all(journal: Journal, store: EmbeddedStore) -> None:
@@ -272,7 +272,7 @@ def test_a_load_whose_last_change_is_too_much_answers_all(journal: Journal, stor
     outcomes = change(
         store,
         lambda graph, change: decide_names.create_trait(graph, change, "CUSTOM_THERE"),
-        *(creating(f"rp{number}", f"name {number}") for number in range(170)),
+        *(creating(f"rp{number}", f"name {number}") for number in range(260)),
         lambda graph, change: decide_claims.claim(graph, change, claims),
     )
     assert outcomes[0] is False

@@ -49,13 +49,32 @@ def existing(graph: Graph, uuid: str) -> Node:
     return node
 
 
+def guard(change: Change, node: Node) -> None:
+    """Depend on a provider being as it was seen."""
+    generation = Ref(Kind.GENERATION, node.uuid)
+    if node.counted:
+        change.expect(generation, node.revision)
+    else:
+        # As it was created; whoever was at it since has written a generation.
+        change.expect(generation, 0)
+        change.expect(Ref(Kind.PROVIDER, node.uuid), node.revision)
+
+
 def touch(change: Change, node: Node, *, bump: int) -> int:
     """Guard a provider and mark it as depended upon; return its generation, higher by `bump`."""
     generation = node.generation + bump
-    ref = Ref(Kind.GENERATION, node.uuid)
-    change.expect(ref, node.revision)
-    change.put(ref, GenerationDocument(generation=generation))
+    guard(change, node)
+    change.put(Ref(Kind.GENERATION, node.uuid), GenerationDocument(generation=generation))
     return generation
+
+
+def remove(change: Change, node: Node) -> None:
+    """Remove a provider as it was seen."""
+    guard(change, node)
+    change.remove(Ref(Kind.PROVIDER, node.uuid))
+    if node.counted:
+        change.remove(Ref(Kind.GENERATION, node.uuid))
+    change.remove(Ref(Kind.NAME, node.name))
 
 
 def create_provider(
@@ -80,10 +99,9 @@ def create_provider(
         raise NameTaken(f"Conflicting resource provider {', '.join(taken)} already exists.")
     now = clock()
     document = ProviderDocument(uuid=uuid, name=name, parent_uuid=parent_uuid, created_at=now, updated_at=now)
-    change.expect(Ref(Kind.GENERATION, uuid), 0)
+    change.expect(Ref(Kind.PROVIDER, uuid), 0)
     change.expect(Ref(Kind.NAME, name), 0)
     change.put(Ref(Kind.PROVIDER, uuid), document)
-    change.put(Ref(Kind.GENERATION, uuid), GenerationDocument(generation=0))
     change.put(Ref(Kind.NAME, name), NameDocument(uuid=uuid))
     return _as_changed(document, 0, parent.root.uuid if parent else uuid, {})
 
@@ -153,10 +171,7 @@ def delete_provider(graph: Graph, change: Change, uuid: str) -> None:
             f"Unable to delete resource provider {uuid}: Resource provider has allocations. "
             f"Release first the allocations of consumers: {some(node.consumers)}"
         )
-    change.expect(Ref(Kind.GENERATION, uuid), node.revision)
-    change.remove(Ref(Kind.PROVIDER, uuid))
-    change.remove(Ref(Kind.GENERATION, uuid))
-    change.remove(Ref(Kind.NAME, node.name))
+    remove(change, node)
 
 
 def set_inventories(

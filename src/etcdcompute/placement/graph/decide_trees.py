@@ -13,10 +13,9 @@ from typing import Final
 import msgspec
 
 from etcdcompute.placement.graph.change import Change
-from etcdcompute.placement.graph.decide import expect_class, expect_trait, inventory_in_use, touch
+from etcdcompute.placement.graph.decide import expect_class, expect_trait, guard, inventory_in_use, remove, touch
 from etcdcompute.placement.graph.documents import (
     HEAD,
-    GenerationDocument,
     Kind,
     NamedDocument,
     NameDocument,
@@ -66,7 +65,7 @@ def declare_tree(graph: Graph, change: Change, tree: Tree, clock: Clock = time.t
     gone = [node for node in standing if node.uuid not in declared]
     _check_unclaimed(gone, "Declare them, too, or release")
     for node in gone:
-        _remove(change, node)
+        remove(change, node)
     work = _Work(graph, change, root, clock())
     for each in tree.providers:
         work.declare(each)
@@ -102,7 +101,7 @@ def delete_tree(graph: Graph, change: Change, uuid: str) -> list[str]:
     standing = _standing(root)
     _check_unclaimed(standing, "Release first")
     for node in standing:
-        _remove(change, node)
+        remove(change, node)
     _guard(graph, change, standing)
     return [node.uuid for node in standing]
 
@@ -144,10 +143,9 @@ class _Work:
             created_at=self._now,
             updated_at=self._now,
         )
-        generation = Ref(Kind.GENERATION, uuid)
-        change.expect(generation, 0)
-        change.put(Ref(Kind.PROVIDER, uuid), document)
-        change.put(generation, GenerationDocument(generation=0))
+        provider = Ref(Kind.PROVIDER, uuid)
+        change.expect(provider, 0)
+        change.put(provider, document)
         self.generations[uuid] = 0
         self.created.append(uuid)
 
@@ -290,17 +288,10 @@ def _differs(node: Node, wanted: DeclaredProvider) -> bool:
     )
 
 
-def _remove(change: Change, node: Node) -> None:
-    change.expect(Ref(Kind.GENERATION, node.uuid), node.revision)
-    change.remove(Ref(Kind.PROVIDER, node.uuid))
-    change.remove(Ref(Kind.GENERATION, node.uuid))
-    change.remove(Ref(Kind.NAME, node.name))
-
-
 def _guard(graph: Graph, change: Change, standing: Iterable[Node]) -> None:
     """Depend on the whole tree; where that is more than can be compared, on nothing in the graph having changed."""
     for node in standing:
-        change.expect(Ref(Kind.GENERATION, node.uuid), node.revision)
+        guard(change, node)
     if len(change.expected) > _MOST_COMPARED:
         written = change.puts.keys() | change.removals
         for ref in [ref for ref in change.expected if ref not in written]:

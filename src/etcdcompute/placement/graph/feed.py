@@ -111,6 +111,8 @@ class Feed:
                 head = revision
             elif isinstance(document, GenerationDocument):
                 generations[ref.id] = document.generation
+            elif ref.kind is Kind.PROVIDER:
+                generations.setdefault(ref.id, 0)
         with self._lock:
             if head == self._latest:
                 self._write_waiting()
@@ -154,11 +156,13 @@ class Feed:
 
     def _note_generations(self, documents: Mapping[Ref, Document | None]) -> None:
         for ref, document in documents.items():
-            if ref.kind is Kind.GENERATION:
-                if isinstance(document, GenerationDocument):
-                    self._generations[ref.id] = document.generation
-                else:
+            if isinstance(document, GenerationDocument):
+                self._generations[ref.id] = document.generation
+            elif ref.kind is Kind.PROVIDER:
+                if document is None:
                     self._generations.pop(ref.id, None)
+                else:
+                    self._generations.setdefault(ref.id, 0)
 
     def _forget_until(self, revision: int) -> None:
         """Forget all that has been written as JSON; the changes up to this one are no longer known."""

@@ -37,7 +37,8 @@ _EMPTY = ProviderDocument(uuid="", name="")
 class Node(TreeNode):
     """One provider with what is claimed from it.
 
-    `revision` is that of the generation's document, which every change of the provider rewrites. `room` is the most
+    `revision` is that of the generation's document, which every change of the provider rewrites, or, as long as there
+    is none (`counted` is false), that of the provider's own. `room` is the most
     that one claim can take: what is free, and no more than the max_unit; `coarse` tells that some inventory is given
     in portions only.
     """
@@ -46,6 +47,7 @@ class Node(TreeNode):
         "aggregates",
         "coarse",
         "consumers",
+        "counted",
         "document",
         "generation",
         "inventories",
@@ -58,6 +60,7 @@ class Node(TreeNode):
         super().__init__(uuid, "")
         self.document = _EMPTY
         self.generation = 0
+        self.counted = False
         self.revision = 0
         self.inventories: Mapping[str, Inventory] = {}
         self.room: dict[str, int] = {}
@@ -211,7 +214,7 @@ class Graph:
         # Providers first: the other documents are about them.
         for ref, document, revision in sorted(listed, key=lambda each: each[0].kind is not Kind.PROVIDER):
             node = self._put(ref, document, revision)
-            if node is not None and ref.kind is Kind.GENERATION:
+            if node is not None:
                 node.revision = revision
         for node in self.providers.values():
             self._link(node)
@@ -220,6 +223,8 @@ class Graph:
     def apply(self, applied: Applied) -> None:
         """Take in one committed transaction; applying it twice, or after later ones, does no harm."""
         described: list[Node] = []
+        # Not yet as it was seen: a provider and its generation are two documents of one change.
+        changed: list[Node] = []
         for ref, document in applied.documents.items():
             if self._revision(ref) >= applied.revision:
                 continue
@@ -227,15 +232,14 @@ class Graph:
                 self._remove(ref, applied.revision)
             else:
                 node = self._put(ref, document, applied.revision)
-                if node is not None and ref.kind is Kind.PROVIDER:
-                    described.append(node)
+                if node is not None:
+                    changed.append(node)
+                    if ref.kind is Kind.PROVIDER:
+                        described.append(node)
         for node in described:
             self._link(node)
-        for ref, document in applied.documents.items():
-            if ref.kind is Kind.GENERATION and document is not None:
-                found = self.providers.get(ref.id)
-                if found is not None:
-                    found.revision = max(found.revision, applied.revision)
+        for node in changed:
+            node.revision = max(node.revision, applied.revision)
 
     def set_used(self, uuid: str, used: Mapping[str, int]) -> None:
         """Take in what all consumers together use of a provider; for a graph that does not hold them all."""
@@ -313,6 +317,7 @@ class Graph:
                 known = self.providers.get(ref.id)
                 if known is not None:
                     known.generation = document.generation
+                    known.counted = True
                 return known
             case ConsumerDocument():
                 self._set_consumption(ref.id, _Consumption(document, revision))
