@@ -37,6 +37,7 @@ def picture(graph: Graph) -> dict[str, Any]:
                 dict(node.room),
                 node.coarse,
                 node.summary(),
+                sorted(member.uuid for member in node.tree()),
             )
             for uuid, node in graph.providers.items()
         },
@@ -87,9 +88,10 @@ class History:
         self.applied.append(applied)
         self.graph.apply(applied)
         self.graph.head = revision
-        # Summaries are kept once they were asked for: each change must drop those that it makes untrue.
+        # Summaries and trees are kept once they were asked for: each change must drop those that it makes untrue.
         for node in self.graph.all_nodes():
             node.summary()
+            node.tree()
         return True
 
     def listing(self) -> list[tuple[Ref, Document, int]]:

@@ -7,8 +7,9 @@ until the provider changes.
 """
 
 import re
-from collections.abc import Container, Iterable, Iterator, Sequence
-from itertools import combinations_with_replacement, repeat
+from collections import defaultdict
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
+from itertools import combinations, repeat
 from operator import is_
 from typing import Any, Final
 
@@ -73,17 +74,18 @@ def _requests(slots: Sequence[Slot], fillings: Sequence[Filling], version: int) 
 
 def _by_pattern(slots: int, fillings: Sequence[Filling]) -> Iterable[list[int]]:
     """Return the numbers of the fillings, those with the same pattern together."""
-    keys: Iterable[tuple[int, ...]]
-    if slots <= _FEW_SLOTS:
+    keys: Iterable[Hashable]
+    if slots == 1:
+        keys = repeat(None, len(fillings))
+    elif slots <= _FEW_SLOTS:
         # Which slots have the same provider, two by two: three times as fast, where there are few.
         columns = list(zip(*fillings, strict=True))
-        pairs = combinations_with_replacement(columns, 2)
-        keys = zip(*(map(is_, one, other) for one, other in pairs), strict=True)
+        keys = zip(*(map(is_, one, other) for one, other in combinations(columns, 2)), strict=True)
     else:
         keys = map(_pattern, fillings)
-    found: dict[tuple[int, ...], list[int]] = {}
+    found: defaultdict[Hashable, list[int]] = defaultdict(list)
     for number, key in enumerate(keys):
-        found.setdefault(key, []).append(number)
+        found[key].append(number)
     return found.values()
 
 

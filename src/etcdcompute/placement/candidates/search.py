@@ -27,7 +27,7 @@ from etcdcompute.placement.candidates import filling
 from etcdcompute.placement.candidates.effort import MOST_CANDIDATES, Effort, TooMany
 from etcdcompute.placement.candidates.request import CandidateRequest, Candidates, ProviderSummary, Slot
 from etcdcompute.placement.candidates.rules import rules_of
-from etcdcompute.placement.candidates.slots import Chooser, Loners, Reach
+from etcdcompute.placement.candidates.slots import Chooser, Loners, Reach, fitting
 from etcdcompute.placement.candidates.topology import ProviderLike, Searchable
 
 P = TypeVar("P", bound=ProviderLike)
@@ -89,6 +89,9 @@ class _Search(Generic[P]):
         for node in topology.sharing_nodes():
             for aggregate in node.aggregates:
                 self._sharing.setdefault(aggregate, []).append(node)
+        plain = self._rules.independent and not self._sharing and all(chooser.plain for chooser in choosers)
+        # Where that is all there is to it.
+        self._amounts = [each for slot in self._rules.slots for each in slot.resources.items()] if plain else []
         # What came of shared providers alone, and the choices that it came of: other anchors have them as well.
         self._told: set[tuple[P, ...]] = set()
         self._exhausted: set[tuple[frozenset[P], ...]] = set()
@@ -104,7 +107,12 @@ class _Search(Generic[P]):
             return iter(found)
         alone = set(loners)
         trees = [root for root in roots if root not in alone]
-        return chain(found, chain.from_iterable(map(self._below, trees)))
+        below = self._plainly_below if self._amounts else self._below
+        return chain(found, chain.from_iterable(map(below, trees)))
+
+    def _plainly_below(self, root: P) -> Iterator[tuple[P, ...]]:
+        tree = root.tree()
+        return product(*[fitting(tree, name, amount) for name, amount in self._amounts])
 
     def _below(self, root: P) -> Iterator[tuple[P, ...]]:
         reach = Reach(root, self._sharing)

@@ -62,6 +62,11 @@ class Chooser(Generic[P]):
             only_tree,
         )
 
+    @property
+    def plain(self) -> bool:
+        """Whether all it wants is an amount of one class, of any provider in the tree."""
+        return not self._group.suffix and not self._particular and self._only_tree is None
+
     def choices(self, reach: Reach[P]) -> Sequence[P]:
         """Return the providers, the tree's first."""
         if not self._group.suffix:
@@ -97,14 +102,19 @@ class Chooser(Generic[P]):
         return [*own, *shared] if shared else own
 
     def _fitting(self, nodes: Sequence[P]) -> Sequence[P]:
-        # What `fits` says, by what is kept ready for it: this is where most of a search's time goes.
         for name, amount in self._resources:
-            nodes = [
-                node
-                for node in nodes
-                if node.room.get(name, 0) >= amount and (not node.coarse or node.inventories[name].admits(amount))
-            ]
+            nodes = fitting(nodes, name, amount)
         return nodes
+
+
+def fitting(nodes: Sequence[P], name: str, amount: int) -> list[P]:
+    """Return those of the providers that can give an amount of a class."""
+    # What `fits` says, by what is kept ready for it: this is where most of a search's time goes.
+    return [
+        node
+        for node in nodes
+        if node.room.get(name, 0) >= amount and (not node.coarse or node.inventories[name].admits(amount))
+    ]
 
 
 class Loners(Generic[P]):

@@ -344,11 +344,10 @@ class Graph:
                 for name, room in node.room.items():
                     self.room.move(node, name, room, 0)
                 if node.parent is not None:
-                    node.parent.children.pop(node.uuid, None)
+                    node.parent.disown(node)
                 if node.consumers:
                     self._homeless[node.uuid] = set(node.consumers)
-                # A root leads to itself: that would keep it until Python looks through everything for garbage.
-                node.root = _NOWHERE
+                node.cut_off(_NOWHERE)
         elif ref.kind is Kind.CONSUMER:
             self._set_consumption(ref.id, None)
         elif ref.kind is Kind.NAME:
@@ -434,10 +433,10 @@ class Graph:
         parent = self.providers.get(wanted) if wanted else None
         if node.parent is not parent:
             if node.parent is not None:
-                node.parent.children.pop(node.uuid, None)
+                node.parent.disown(node)
             node.parent = parent
         if parent is not None:
-            parent.children[node.uuid] = node
+            parent.adopt(node)
         root = parent.root if parent is not None else node
         for each in node.tree():
             each.root = root

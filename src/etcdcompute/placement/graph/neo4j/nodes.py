@@ -79,8 +79,8 @@ class Planter:
         """Take the trees apart: what points up and down would stay in memory for long. Identities stay."""
         for node in self.nodes.values():
             node.parent = None
-            node.root = _NOWHERE
             node.children = {}
+            node.cut_off(_NOWHERE)
 
     def _grow(self, members: list[_Member]) -> SearchNode:
         """Make the members of one tree, and link them."""
