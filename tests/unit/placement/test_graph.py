@@ -65,6 +65,8 @@ class History:
         self.graph = Graph()
         self.documents: dict[Ref, tuple[Document, int]] = {}
         self.applied: list[Applied] = []
+        # What each of these was decided upon, and wrote.
+        self.touched: list[set[Ref]] = []
 
     def make(self, decision: Any, *arguments: Any, **named: Any) -> bool:
         change = Change()
@@ -86,6 +88,7 @@ class History:
             del self.documents[ref]
         applied = Applied(revision, {**change.puts, **dict.fromkeys(change.removals)})
         self.applied.append(applied)
+        self.touched.append({*change.expected, *applied.documents})
         self.graph.apply(applied)
         self.graph.head = revision
         # Summaries and trees are kept once they were asked for: each change must drop those that it makes untrue.
@@ -191,7 +194,7 @@ def test_own_changes_may_come_before_those_of_others(seed: int) -> None:
     while delivered < len(history.applied):
         ahead = min(delivered + chance.randint(0, 3), len(history.applied) - 1)
         # A writer has seen the latest of all that its change touches: only changes of other things are skipped.
-        touched = set(history.applied[ahead].documents)
+        touched = history.touched[ahead]
         between = history.applied[delivered:ahead]
         if not any(touched & set(each.documents) for each in between):
             graph.apply(history.applied[ahead])
