@@ -382,7 +382,9 @@ class Graph:
         return self._trait_sets.same(traits, lambda: (traits, frozenset(traits)))
 
     def _describe(self, node: Node, document: ProviderDocument) -> None:
-        self._unindex(node)
+        if node.document is not _EMPTY:
+            # One that is new is in no index.
+            self._unindex(node)
         outfit = self._outfit(document)
         traits, node.traits = self._trait_set(document)
         node.document = _with_parts(document, outfit.inventories, traits)
@@ -391,7 +393,7 @@ class Graph:
         node.aggregates = frozenset(document.aggregates)
         node.shares = standard.SHARES_VIA_AGGREGATE in node.traits
         node.forget_summary()
-        self._measure(node, node.room.keys() | node.inventories.keys())
+        self._measure(node, {**node.room, **node.inventories} if node.room else node.inventories)
         for name in node.inventories:
             self.by_class.setdefault(name, {})[node.uuid] = node
         for name in node.traits:
