@@ -24,7 +24,7 @@ INSTALLED = tuple(
     sudo ca-certificates procps kmod netbase curl less
     """.split()  # noqa: SIM905 -- read and edited as a list of words
 )
-# What the roles install: downloaded with its dependencies, so that they really install it, but from the disk.
+# What the roles install, downloaded with its dependencies: they install it from the disk, or `installedbase` does.
 DOWNLOADED = tuple(
     """
     etcd-server etcd-client libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils python3-libvirt
@@ -114,11 +114,16 @@ def build(cache: Path, release: str, surroundings: Surroundings, progress: Progr
     folder = folder_of(cache, release, surroundings)
     if finished := read(folder):
         return finished
-    with held(cache / "locks" / f"base-{release}.lock", progress, f"another run that builds the {release} base"):
+    with held(lock(cache, release), progress, f"another run that builds the {release} base"):
         if finished := read(folder):
             return finished
         clear_old(folder, f"{release}-*")
         return _build(folder, release, surroundings, progress)
+
+
+def lock(cache: Path, release: str) -> Path:
+    """Return the lock of whoever builds such a base, or takes care that it stays."""
+    return cache / "locks" / f"base-{release}.lock"
 
 
 def stood_on() -> set[str]:

@@ -14,7 +14,16 @@ from lab import base, installedbase, machinebase, preflight, sizes
 from lab.commands import succeeds
 from lab.errors import LabError, PreflightError
 from lab.layout import CHECKOUT, Layout, check_name, labs_in
-from lab.machine import DEFAULT_KIND, DEFAULT_PACKAGES, DEFAULT_RELEASE, KINDS, Lab, Wishes, make_driver
+from lab.machine import (
+    DEFAULT_KIND,
+    DEFAULT_PACKAGES,
+    DEFAULT_RELEASE,
+    KINDS,
+    Lab,
+    Wishes,
+    checked_packages,
+    make_driver,
+)
 from lab.nodefiles import remove_tree
 from lab.progress import Progress
 from lab.state import PACKAGES, Bind
@@ -261,10 +270,11 @@ def _base(options: argparse.Namespace, progress: Progress) -> int:
     kind, release = _kind(options) or DEFAULT_KIND, _release(options) or DEFAULT_RELEASE
     if problems := preflight.machine_problems(make_driver(kind, layout, surroundings).programs):
         raise PreflightError(problems)
+    packages = checked_packages(kind, _packages(options))
     if kind == "vm":
         built = machinebase.build(layout.cache, release, surroundings, progress).folder
     else:
-        containers = installedbase if (_packages(options) or DEFAULT_PACKAGES) == "installed" else base
+        containers = installedbase if packages == "installed" else base
         built = containers.build(layout.cache, release, surroundings, progress).root
     progress.say(f"base: {built}")
     return 0

@@ -74,8 +74,13 @@ def build(cache: Path, release: str, surroundings: Surroundings, progress: Progr
         temporary = base.begin(folder)
         root = temporary / "root"
         log = base.new_log(cache, f"installed-{release}")
-        with progress.step(f"installing the packages that the roles need in a copy of the {release} base") as step:
+        with (
+            progress.step(f"a copy of the {release} base") as step,
+            # Nobody clears it away meanwhile.
+            held(base.lock(cache, release), progress, f"another run that builds the {release} base"),
+        ):
             run_logged(["cp", "--archive", "--reflink=auto", str(source.root), str(root)], log, step)
+        with progress.step("installing the packages that the roles need in it") as step:
             base.run_inside(root, SETUP, log, step, PACKAGES=" ".join(base.DOWNLOADED))
             _keep_bytecode(root, release)
             run(["sync", "--file-system", str(root)], timeout_s=300)

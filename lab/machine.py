@@ -249,7 +249,7 @@ class Lab:
             nodes=new_nodes(names, net),
             binds=wishes.binds or (),
             controllers=_checked_controllers(wishes.controllers or 1, names),
-            packages=_checked_packages(wishes),
+            packages=checked_packages(wishes.kind, wishes.packages),
             sizes=(wishes.sizes or sizes.default_for(len(names))) if wishes.kind == "vm" else None,
         )
 
@@ -395,9 +395,10 @@ def make_driver(kind: str, layout: Layout, surroundings: Surroundings) -> Driver
     return ContainerDriver(layout, surroundings)
 
 
-def _checked_packages(wishes: Wishes) -> str:
-    packages = wishes.packages or DEFAULT_PACKAGES
-    if wishes.kind == "vm" and packages != "installed":
+def checked_packages(kind: str | None, wanted: str | None) -> str:
+    """Return what the base of this kind of node is to hold of the packages."""
+    packages = wanted or DEFAULT_PACKAGES
+    if kind == "vm" and packages != "installed":
         raise LabError(
             f"packages {packages} is for containers: machines have them installed, which takes too long where "
             "processors are emulated"

@@ -93,6 +93,8 @@ def load(path: Path) -> State | None:
             raise LabError(
                 f"{path} was written by another version of this program: remove the lab with `down` and make it again"
             )
+        # Before there was a choice machines had them installed, and containers not.
+        data.setdefault("packages", "installed" if data["driver"] == "vm" else "downloaded")
         return State(
             **{
                 **data,

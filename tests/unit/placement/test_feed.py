@@ -162,6 +162,14 @@ def test_what_nobody_read_in_time_is_forgotten_and_what_comes_after_it_told_as_e
     assert list(last(feed)["consumers"]) == ["changed"]
 
 
+def test_nothing_is_forgotten_unread_where_somebody_listens(history: History) -> None:
+    feed = Feed(most_waiting=1)
+    feed.listen(lambda: None)
+    feed.start_over(())
+    feed.add(history.applied)
+    assert [change.revision for change in feed.read(0, ALL) or ()] == [1, 2]
+
+
 def test_a_reader_gets_as_much_as_it_asks_for_and_at_least_one(history: History) -> None:
     feed = fed(history)
     first = feed.read(0, 1)

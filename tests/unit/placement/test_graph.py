@@ -85,7 +85,7 @@ class History:
         for ref, document in change.puts.items():
             self.documents[ref] = parse(ref, document.to_json()), revision
         for ref in change.removals:
-            del self.documents[ref]
+            self.documents.pop(ref, None)
         applied = Applied(revision, {**change.puts, **dict.fromkeys(change.removals)})
         self.applied.append(applied)
         self.touched.append({*change.expected, *applied.documents})

@@ -13,12 +13,20 @@ from etcdcompute.deadline import Deadline
 from etcdcompute.errors import InvalidInput, Unavailable
 from etcdcompute.placement.graph import decide, decide_claims, decide_names
 from etcdcompute.placement.graph.change import Change
+from etcdcompute.placement.graph.decide_trees import delete_tree
 from etcdcompute.placement.graph.documents import Kind, Ref
 from etcdcompute.placement.graph.embedded import EmbeddedStore
-from etcdcompute.placement.graph.errors import CannotAllocate, ConsumerGenerationConflict, ConsumerNotFound, NameTaken
+from etcdcompute.placement.graph.errors import (
+    CannotAllocate,
+    ConsumerGenerationConflict,
+    ConsumerNotFound,
+    NameTaken,
+    TraitInUse,
+)
 from etcdcompute.placement.graph.journal import MemoryJournal, Stale
 from etcdcompute.placement.graph.memory import Graph
-from etcdcompute.placement.graph.records import Claim, Inventory
+from etcdcompute.placement.graph.records import Claim, Inventory, ProviderFilter
+from etcdcompute.placement.graph.trees import DeclaredProvider, Tree
 from etcdcompute.placement.graph.writing import MOST_OPERATIONS, Decision
 from tests.functional.waiting import eventually
 
@@ -278,6 +286,46 @@ def test_a_load_whose_last_change_is_too_much_answers_all(journal: Journal, stor
     assert outcomes[0] is False
     assert not any(isinstance(each, Exception) for each in outcomes[1:-1])
     assert isinstance(outcomes[-1], InvalidInput)
+
+
+def test_what_depends_on_everything_waits_for_what_it_has_not_seen(journal: Journal, store: EmbeddedStore) -> None:
+    store.create_trait("CUSTOM_T")
+    outcomes = change(
+        store,
+        lambda graph, change: decide.set_traits(graph, change, "rp", ["CUSTOM_T"], None),
+        lambda graph, change: decide_names.delete_trait(graph, change, "CUSTOM_T"),
+    )
+    assert outcomes[0].traits == {"CUSTOM_T"}
+    assert isinstance(outcomes[1], TraitInUse)
+
+
+def test_a_provider_that_goes_with_the_claims_of_its_round_can_come_back(store: EmbeddedStore) -> None:
+    tree = Tree((DeclaredProvider("new", "new", None, {"VCPU": Inventory(4)}, (), ()),))
+    store.declare_trees([tree])
+    outcomes = change(
+        store,
+        claiming("c", "new"),
+        releasing("c"),
+        lambda graph, change: decide.delete_provider(graph, change, "new"),
+    )
+    assert outcomes == [None] * 3
+    store.declare_trees([tree])
+    assert change(store, claiming("d", "new")) == [None]
+    assert store.get_provider("new").generation == 1
+
+
+def test_a_large_tree_does_not_go_while_something_is_put_below_it(store: EmbeddedStore) -> None:
+    providers = [DeclaredProvider("root", "root", None, {}, (), ())]
+    providers += [DeclaredProvider(f"n{number}", f"n{number}", "root", {}, (), ()) for number in range(70)]
+    store.declare_trees([Tree(tuple(providers))])
+    outcomes = change(
+        store,
+        lambda graph, change: decide.create_provider(graph, change, "child", "child", "n5"),
+        lambda graph, change: delete_tree(graph, change, "root"),
+    )
+    assert outcomes[0].root_uuid == "root"
+    assert len(outcomes[1]) == 72
+    assert [each.uuid for each in store.list_providers(ProviderFilter())] == ["rp"]
 
 
 def test_a_bug_in_one_decision_is_its_own(store: EmbeddedStore) -> None:

@@ -1,7 +1,8 @@
 """Decisions on providers: from the graph as it is and what is wanted to the change to make. Pure.
 
 A decision notes in the change every document that it depends on. What concerns a provider is guarded by its
-generation's document alone: whoever changes the provider, claims from it, or puts a child below it rewrites that.
+generation's document alone: whoever changes the provider, claims from it, or puts a child below it rewrites that. Where
+there is none yet, its absence and the provider's own document guard it (`guard`).
 """
 
 import time
@@ -72,8 +73,8 @@ def remove(change: Change, node: Node) -> None:
     """Remove a provider as it was seen."""
     guard(change, node)
     change.remove(Ref(Kind.PROVIDER, node.uuid))
-    if node.counted:
-        change.remove(Ref(Kind.GENERATION, node.uuid))
+    # Where there is none yet a claim of the same round may be about to write one.
+    change.remove(Ref(Kind.GENERATION, node.uuid))
     change.remove(Ref(Kind.NAME, node.name))
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from etcdcompute.placement.graph.change import Change
-from etcdcompute.placement.graph.decide import expect_class, expect_trait, guard, inventory_in_use, remove, touch
+from etcdcompute.placement.graph.decide import expect_class, expect_trait, inventory_in_use, remove, touch
 from etcdcompute.placement.graph.documents import (
     HEAD,
     Kind,
@@ -294,9 +294,11 @@ def _differs(node: Node, wanted: DeclaredProvider) -> bool:
 def _guard(graph: Graph, change: Change, standing: Iterable[Node]) -> None:
     """Depend on the whole tree; where that is more than can be compared, on nothing in the graph having changed."""
     for node in standing:
-        guard(change, node)
-    if len(change.expected) > _MOST_COMPARED:
-        written = change.puts.keys() | change.removals
-        for ref in [ref for ref in change.expected if ref not in written]:
+        # Of what is not written its generation is enough: whoever is at it since, but for its removal, writes that.
+        change.expect(Ref(Kind.GENERATION, node.uuid), node.revision if node.counted else 0)
+    written = change.puts.keys() | change.removals
+    only_seen = [ref for ref in change.expected if ref not in written]
+    if only_seen and len(change.expected) > _MOST_COMPARED:
+        for ref in only_seen:
             del change.expected[ref]
         change.expect(HEAD, graph.head)

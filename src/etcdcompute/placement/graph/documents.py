@@ -5,7 +5,7 @@ Below /etcdcompute/v1/placement/ stand
     providers/<uuid>      what a provider is and has
     generations/<uuid>    its generation; *every* change that depends on or changes a provider rewrites this small
                           key, so that comparing it alone guards the provider, and a claim writes few bytes. A provider
-                          to which nothing has happened since it was created has none: its generation is 0
+                          to which nothing has happened since it was created may have none: its generation is 0
     names/<name>          the uuid of the provider with the name: names are unique
     consumers/<uuid>      who has claimed what
     traits/<name>         custom traits

@@ -37,8 +37,8 @@ from etcdcompute.placement.graph.export import encode, show_consumer, show_provi
 MAX_BYTES: Final = 8 * 1024 * 1024
 # What Python spends on a remembered change beside its JSON.
 _OVERHEAD_BYTES: Final = 150
-# How many documents of changes nobody has read wait to be written as JSON; some 8 MiB of it.
-_MOST_WAITING: Final = 20_000
+# How many documents of changes wait to be written as JSON, for who may begin to follow; some 8 MiB of it.
+_MOST_WAITING: Final = 45_000
 _GROUPS: Final = {Kind.CONSUMER: "consumers", Kind.TRAIT: "traits", Kind.RESOURCE_CLASS: "resource_classes"}
 
 
@@ -78,11 +78,13 @@ class Feed:
 
     def read(self, after: int, most_bytes: int) -> list[Change] | None:
         """Return the changes after a revision, at least one if there is any; None where they are no longer known."""
+        # One at a time: whoever changes the graph waits for the lock.
+        while self._waiting and after != self._latest:
+            with self._lock:
+                if self._waiting:
+                    self._write_next()
         with self._lock:
             if not self._floor <= after <= self._latest:
-                return None
-            self._write_waiting()
-            if after < self._floor:
                 return None
             number = self._first + bisect_right(
                 range(self._first, self._next), after, key=lambda each: self._changes[each].revision
@@ -115,7 +117,8 @@ class Feed:
                 generations.setdefault(ref.id, 0)
         with self._lock:
             if head == self._latest:
-                self._write_waiting()
+                while self._waiting:
+                    self._write_next()
             else:
                 self._waiting.clear()
                 self._waiting_documents = 0
@@ -132,9 +135,12 @@ class Feed:
                 self._waiting.append(applied)
                 self._waiting_documents += len(applied.documents)
             while self._waiting_documents > self._most_waiting:
-                oldest = self._next_waiting()
-                self._note_generations(oldest.documents)
-                self._forget_until(oldest.revision)
+                if self._listeners:
+                    self._write_next()
+                else:
+                    oldest = self._next_waiting()
+                    self._note_generations(oldest.documents)
+                    self._forget_until(oldest.revision)
         self._tell()
 
     def _tell(self) -> None:
@@ -146,13 +152,12 @@ class Feed:
         self._waiting_documents -= len(applied.documents)
         return applied
 
-    def _write_waiting(self) -> None:
-        while self._waiting:
-            applied = self._next_waiting()
-            described = self._describe(applied.documents)
-            self._note_generations(applied.documents)
-            if described:
-                self._remember(Change(applied.revision, encode({"revision": applied.revision, **described})))
+    def _write_next(self) -> None:
+        applied = self._next_waiting()
+        described = self._describe(applied.documents)
+        self._note_generations(applied.documents)
+        if described:
+            self._remember(Change(applied.revision, encode({"revision": applied.revision, **described})))
 
     def _note_generations(self, documents: Mapping[Ref, Document | None]) -> None:
         for ref, document in documents.items():

@@ -191,9 +191,9 @@ class Writers:
                 if tickets and not again and len(begun) < _MOST_BEGUN:
                     one = _Round(tickets, fresh=fresh and not begun, after=begun)
                     self._decide(one)
+                    tickets = one.behind
                     one.begin(self._graph)
                     begun.append(one)
-                    tickets = one.behind
                     continue
                 one = begun.popleft()
                 one.finish()
@@ -281,7 +281,7 @@ class _Round:
                         break
                     self.put_off.append(ticket)
                     continue
-                self._join(change)
+                self.change.join(change)
                 self.decided.append(ticket)
                 if any(ref.kind not in _REHEARSED for ref in _written(change)):
                     self._sealed.update(change.puts, change.removals)
@@ -327,8 +327,8 @@ class _Round:
     def _may_join(self, change: Change, ticket: _Ticket, most: int) -> bool:
         if not (self._written_before.isdisjoint(change.expected) and self._touched_before.isdisjoint(_written(change))):
             return False
-        if self._written_before and HEAD in change.expected:
-            # Each change writes it.
+        if (self._written_before or self._sealed) and HEAD in change.expected:
+            # It depends on everything, and has seen neither what is on its way nor what is not rehearsed.
             return False
         if not self.decided:
             return True
@@ -339,9 +339,6 @@ class _Round:
             self._full = True
             return False
         return self._sealed.isdisjoint(change.expected) and self._sealed.isdisjoint(_written(change))
-
-    def _join(self, change: Change) -> None:
-        self.change.join(change)
 
     @property
     def operations(self) -> int:

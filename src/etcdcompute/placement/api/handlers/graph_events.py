@@ -60,7 +60,8 @@ async def _pieces(streams: Streams, feed: Feed, since: int | None) -> AsyncGener
     while not streams.stopping:
         news = streams.news.listen()
         try:
-            changes = feed.read(since, _PIECE_BYTES)
+            # Nobody may have read for long: to write down what there is takes its time.
+            changes = await streams.on_thread(feed.read, since, _PIECE_BYTES)
             if changes is None:
                 lost, since = since, feed.latest
                 yield _event(since, "reset", encode({"revision": since, "reason": _LOST.format(lost)}))

@@ -102,13 +102,7 @@ def _decide(loaded: Loaded, decisions: Sequence[Decision], change: Change) -> li
         except EtcdComputeError as refusal:
             outcomes.append(refusal)
             continue
-        for ref, revision in one.expected.items():
-            # What an earlier decision wrote has no revision in the database yet.
-            change.expected.setdefault(ref, revision)
-        for ref, document in one.puts.items():
-            change.put(ref, document)
-        for ref in one.removals:
-            change.remove(ref)
+        change.join(one)
         # The next decision sees it, and what is written is compared with it.
         loaded.apply(one)
     return outcomes
