@@ -280,10 +280,11 @@ def set_aggregates(
 
 def expect_class(graph: Graph, change: Change, name: str) -> None:
     """Make sure that a resource class exists, and go on existing until the change is made."""
-    if graph.resource_class(name) is None:
+    custom = graph.custom_classes.get(name)
+    if custom is not None:
+        change.expect(Ref(Kind.RESOURCE_CLASS, name), custom[1])
+    elif graph.resource_class(name) is None:
         raise UnknownResourceClass(f"No such resource class {name}.")
-    if name in graph.custom_classes:
-        change.expect(Ref(Kind.RESOURCE_CLASS, name), graph.custom_classes[name][1])
 
 
 def expect_trait(graph: Graph, change: Change, name: str) -> None:

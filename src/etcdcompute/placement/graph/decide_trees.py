@@ -207,10 +207,7 @@ class _Work:
             # Standard names, which most are, cannot go away.
             if name in CLASS_NAMES:
                 continue
-            known = graph.custom_classes.get(name)
-            if known is not None:
-                self._change.expect(Ref(Kind.RESOURCE_CLASS, name), known[1])
-            elif not self._create_custom(Kind.RESOURCE_CLASS, name):
+            if name in graph.custom_classes or not self._create_custom(Kind.RESOURCE_CLASS, name):
                 expect_class(graph, self._change, name)
         for name in traits:
             if graph.trait(name) is not None or not self._create_custom(Kind.TRAIT, name):

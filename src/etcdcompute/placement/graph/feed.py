@@ -78,11 +78,8 @@ class Feed:
 
     def read(self, after: int, most_bytes: int) -> list[Change] | None:
         """Return the changes after a revision, at least one if there is any; None where they are no longer known."""
-        # One at a time: whoever changes the graph waits for the lock.
-        while self._waiting and after != self._latest:
-            with self._lock:
-                if self._waiting:
-                    self._write_next()
+        if after != self._latest:
+            self.catch_up()
         with self._lock:
             if not self._floor <= after <= self._latest:
                 return None
@@ -97,6 +94,14 @@ class Feed:
                 size += len(change.data)
                 number += 1
             return found
+
+    def catch_up(self) -> None:
+        """Write down what waits for a reader, which after long without one may take a moment."""
+        # One at a time: whoever changes the graph waits for the lock.
+        while self._waiting:
+            with self._lock:
+                if self._waiting:
+                    self._write_next()
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call a function, which must be quick, whenever something is new; from the thread that follows."""

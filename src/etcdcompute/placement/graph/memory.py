@@ -38,9 +38,8 @@ class Node(TreeNode):
     """One provider with what is claimed from it.
 
     `revision` is that of the generation's document, which every change of the provider rewrites, or, as long as there
-    is none (`counted` is false), that of the provider's own. `room` is the most
-    that one claim can take: what is free, and no more than the max_unit; `coarse` tells that some inventory is given
-    in portions only.
+    is none (`counted` is false), that of the provider's own. `room` is the most that one claim can take: what is free,
+    and no more than the max_unit; `coarse` tells that some inventory is given in portions only.
     """
 
     __slots__ = (

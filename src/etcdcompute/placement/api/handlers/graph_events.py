@@ -57,11 +57,12 @@ async def _pieces(streams: Streams, feed: Feed, since: int | None) -> AsyncGener
     if since is None:
         since = feed.latest
         yield _event(since, "start", encode({"revision": since}))
+    # Nobody may have read for long; others are not to wait for what there is to write down.
+    await streams.on_thread(feed.catch_up)
     while not streams.stopping:
         news = streams.news.listen()
         try:
-            # Nobody may have read for long: to write down what there is takes its time.
-            changes = await streams.on_thread(feed.read, since, _PIECE_BYTES)
+            changes = feed.read(since, _PIECE_BYTES)
             if changes is None:
                 lost, since = since, feed.latest
                 yield _event(since, "reset", encode({"revision": since, "reason": _LOST.format(lost)}))

@@ -95,7 +95,8 @@ class Planter:
             parent = grown.get(parent_uuid)
             if parent is not None:
                 grown[uuid].parent = parent
-                parent.adopt(grown[uuid])
+                # Not by `adopt`, which goes up the tree: what is seen of one while parts of it move may be a circle.
+                parent.children[uuid] = grown[uuid]
         # While a part of a tree moves, more than the root may seem to have nothing above it.
         top = next((uuid for uuid, _, parent_uuid, _ in members if parent_uuid not in grown), members[0][0])
         root = grown[top]
