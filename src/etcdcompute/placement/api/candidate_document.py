@@ -9,7 +9,7 @@ until the provider changes.
 import re
 from collections import defaultdict
 from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
-from itertools import combinations, repeat
+from itertools import chain, combinations, repeat
 from operator import is_
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ def encode(candidates: Candidates, version: int) -> bytes:
     pieces = [b'{"allocation_requests":[']
     pieces += _joined(_requests(candidates.slots, candidates.fillings, version))
     pieces.append(b'],"provider_summaries":{')
-    pieces += _joined(_summaries(candidates, version))
+    pieces += _summaries(candidates, version)
     pieces.append(b"}}")
     return b"".join(pieces)
 
@@ -61,11 +61,12 @@ def _requests(slots: Sequence[Slot], fillings: Sequence[Filling], version: int) 
     texts = [""] * len(fillings)
     for numbers in _by_pattern(len(slots), fillings):
         pattern = _pattern(fillings[numbers[0]])
-        marked = _json(_describe(allocation_request(slots, [f"<{slot}>" for slot in pattern]), version))
+        described = _describe(allocation_request(slots, [f"<{slot}>" for slot in pattern]), version)
         uuids = {slot: [fillings[number][slot].uuid for number in numbers] for slot in set(pattern)}
         # Every second part is a mark.
         columns: list[Iterable[str]] = [
-            uuids[int(part)] if place % 2 else repeat(part) for place, part in enumerate(_MARK.split(marked))
+            uuids[int(part)] if place % 2 else repeat(part)
+            for place, part in enumerate(_MARK.split(msgspec.json.encode(described).decode()))
         ]
         for number, text in zip(numbers, map("".join, zip(*columns, strict=False)), strict=False):
             texts[number] = text
@@ -111,36 +112,53 @@ def _describe(candidate: AllocationRequest, version: int) -> dict[str, Any]:
     return document
 
 
-def _summaries(candidates: Candidates, version: int) -> list[str]:
+def _summaries(candidates: Candidates, version: int) -> Iterator[bytes]:
+    """Yield the summaries, some to a piece."""
     summaries = candidates.summaries
+    if not summaries:
+        return
     if version < _TREES_SINCE:
         all_classes = version >= _ALL_CLASSES_SINCE
         asked = {name for slot in candidates.slots for name in slot.resources}
         texts = [
-            f'"{each.uuid}":{{"resources":{_resources(each, each.capacities if all_classes else asked)}'
+            b',"%b":{"resources":%b' % (each.uuid.encode(), _resources(each, each.capacities if all_classes else asked))
             for each in summaries
         ]
     else:
         texts = [each.text or _keep_text(each) for each in summaries]
     if version < _TRAITS_SINCE:
-        return [f"{text}}}" for text in texts]
-    # Many providers have the same traits.
-    traits = {names: _json(_sorted(names)) for names in {each.traits for each in summaries}}
-    return [f'{text},"traits":{traits[each.traits]}}}' for text, each in zip(texts, summaries, strict=True)]
+        ends = [b"}"] * len(texts)
+    else:
+        # Many providers have the same traits.
+        traits = {
+            names: b',"traits":%b}' % msgspec.json.encode(_sorted(names))
+            for names in {each.traits for each in summaries}
+        }
+        ends = [traits[each.traits] for each in summaries]
+    # The first has nothing before it.
+    texts[0] = texts[0][1:]
+    for begin in range(0, len(texts), _PIECE):
+        piece = slice(begin, begin + _PIECE)
+        yield b"".join(chain.from_iterable(zip(texts[piece], ends[piece], strict=True)))
 
 
-def _keep_text(summary: ProviderSummary) -> str:
-    """Return, and keep, the text of a summary but its traits, which are many, and the same for many providers."""
-    parent = f'"{summary.parent_uuid}"' if summary.parent_uuid else "null"
-    summary.text = (
-        f'"{summary.uuid}":{{"parent_provider_uuid":{parent},"root_provider_uuid":"{summary.root_uuid}",'
-        f'"resources":{_resources(summary, summary.capacities)}'
+def _keep_text(summary: ProviderSummary) -> bytes:
+    """Return, and keep, the text of a summary behind another, but for its traits.
+
+    Those may be many, and are the same for many providers.
+    """
+    parent = b'"%b"' % summary.parent_uuid.encode() if summary.parent_uuid else b"null"
+    summary.text = b',"%b":{"parent_provider_uuid":%b,"root_provider_uuid":"%b","resources":%b' % (
+        summary.uuid.encode(),
+        parent,
+        summary.root_uuid.encode(),
+        _resources(summary, summary.capacities),
     )
     return summary.text
 
 
-def _resources(summary: ProviderSummary, shown: Container[str]) -> str:
-    return _json(
+def _resources(summary: ProviderSummary, shown: Container[str]) -> bytes:
+    return msgspec.json.encode(
         {
             name: {"capacity": capacity, "used": used}
             for name, (capacity, used) in summary.resources.items()
@@ -151,7 +169,3 @@ def _resources(summary: ProviderSummary, shown: Container[str]) -> str:
 
 def _sorted(traits: Iterable[str]) -> list[str]:
     return sorted(traits, key=lambda name: (is_custom(name), name))
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()

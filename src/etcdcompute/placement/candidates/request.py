@@ -93,7 +93,7 @@ class ProviderSummary:
     traits: frozenset[str]
     parent_uuid: str | None
     root_uuid: str
-    text: str | None = field(default=None, compare=False, repr=False)
+    text: bytes | None = field(default=None, compare=False, repr=False)
 
     @property
     def resources(self) -> dict[str, tuple[int, int]]:

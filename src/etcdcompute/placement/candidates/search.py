@@ -21,6 +21,7 @@ the answer.
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice, product
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 from etcdcompute.placement.candidates import filling
@@ -31,6 +32,7 @@ from etcdcompute.placement.candidates.slots import Chooser, Loners, Reach, fitti
 from etcdcompute.placement.candidates.topology import ProviderLike, Searchable
 
 P = TypeVar("P", bound=ProviderLike)
+_root_of = attrgetter("root")
 
 
 def find_candidates(topology: Searchable[P], request: CandidateRequest, effort: Effort | None = None) -> Candidates:
@@ -53,10 +55,10 @@ def _summaries(slots: Sequence[Slot], found: Sequence[tuple[P, ...]], *, nested:
     giving = [number for number, slot in enumerate(slots) if slot.resources]
     if len(giving) < len(slots):
         found = [tuple(filling[number] for number in giving) for filling in found]
-    used = dict.fromkeys(chain.from_iterable(found))
+    used = chain.from_iterable(found)
     if not nested:
-        return [node.summary() for node in used]
-    roots = dict.fromkeys([node.root for node in used])
+        return [node.summary() for node in dict.fromkeys(used)]
+    roots = dict.fromkeys(map(_root_of, used))
     return [member.summary() for root in roots for member in root.tree()]
 
 

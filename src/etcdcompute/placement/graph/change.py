@@ -2,6 +2,7 @@
 
 import itertools
 import uuid
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from etcdcompute.model.document import Document
@@ -42,6 +43,10 @@ class Change:
         """Remove a document."""
         self.puts.pop(ref, None)
         self.removals.add(ref)
+
+    def leaves_alone(self, refs: Set[Ref]) -> bool:
+        """Return whether it neither writes nor removes any of these."""
+        return refs.isdisjoint(self.puts) and refs.isdisjoint(self.removals)
 
     def join(self, other: "Change") -> None:
         """Do also what another change does, which was decided with this one in mind.

@@ -293,9 +293,11 @@ def _guard(graph: Graph, change: Change, standing: Iterable[Node]) -> None:
     for node in standing:
         # Of what is not written its generation is enough: whoever is at it since, but for its removal, writes that.
         change.expect(Ref(Kind.GENERATION, node.uuid), node.revision if node.counted else 0)
+    if len(change.expected) <= _MOST_COMPARED:
+        return
     written = change.puts.keys() | change.removals
     only_seen = [ref for ref in change.expected if ref not in written]
-    if only_seen and len(change.expected) > _MOST_COMPARED:
+    if only_seen:
         for ref in only_seen:
             del change.expected[ref]
         change.expect(HEAD, graph.head)

@@ -325,7 +325,7 @@ class _Round:
         return None if change.empty else change
 
     def _may_join(self, change: Change, ticket: _Ticket, most: int) -> bool:
-        if not (self._written_before.isdisjoint(change.expected) and self._touched_before.isdisjoint(_written(change))):
+        if not (self._written_before.isdisjoint(change.expected) and change.leaves_alone(self._touched_before)):
             return False
         if (self._written_before or self._sealed) and HEAD in change.expected:
             # It depends on everything, and has seen neither what is on its way nor what is not rehearsed.
@@ -334,11 +334,10 @@ class _Round:
             return True
         if ticket.alone or self.decided[0].alone:
             return False
-        mine = self.change
-        if _operations(mine, change) > most:
+        if _operations(self.change, change) > most:
             self._full = True
             return False
-        return self._sealed.isdisjoint(change.expected) and self._sealed.isdisjoint(_written(change))
+        return self._sealed.isdisjoint(change.expected) and change.leaves_alone(self._sealed)
 
     @property
     def operations(self) -> int:
@@ -361,13 +360,14 @@ class _Round:
         return [ticket for ticket in self.unsettled if ticket not in waiting]
 
 
-def _operations(*changes: Change) -> int:
-    """Return how many operations, or comparisons, changes are at most together."""
-    # One more is that no import is under way.
-    compared = sum(len(each.expected) for each in changes) + 1
-    # One more is the head's.
-    written = sum(len(each.puts) + len(each.removals) for each in changes) + 1
-    return max(compared, written)
+def _operations(change: Change, other: Change | None = None) -> int:
+    """Return how many operations, or comparisons, one or two changes are at most together."""
+    compared, written = len(change.expected), len(change.puts) + len(change.removals)
+    if other is not None:
+        compared += len(other.expected)
+        written += len(other.puts) + len(other.removals)
+    # One more comparison is that no import is under way, one more operation the head's.
+    return max(compared, written) + 1
 
 
 def _most_pressing(tickets: Iterable[_Ticket]) -> Deadline:

@@ -3,9 +3,11 @@
 Each part of a request (an amount of a class, traits, aggregates, a tree) names providers one of which every candidate
 needs, in its tree or among what is shared with it. The part that leaves the fewest providers leads to trees by an
 index, and the database keeps those of them in which every other part finds something, too. Only these are fetched, as a
-whole and as they are wanted: a few where few candidates are asked for.
+whole and as they are wanted: a few where few candidates are asked for. Which part leads decides how long it takes,
+not what it finds.
 """
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -25,6 +27,10 @@ _COUNTED: Final = 10_000
 _FIRST_LOOK: Final = 50
 _FIRST_TREES: Final = 2
 _MORE_TREES: Final = 8
+# How long a part that was found to be the rarest leads the same request without being counted, in seconds, and for how
+# many requests that is kept. As databases do with plans: flavors are few, and a graph seldom changes its mind.
+_LEADS_S: Final = 10.0
+_LEADS_KEPT: Final = 256
 
 _COUNT: Final = """
 UNWIND $parts AS part
@@ -126,11 +132,31 @@ class _Part:
         return _BY_TRAIT if self.traits else _BY_AGGREGATE
 
 
+class Leads:
+    """Which part of a request was the rarest when it was last counted. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[tuple[_Part, ...], tuple[int, float]] = {}
+
+    def find(self, parts: tuple[_Part, ...]) -> int | None:
+        """Return the number of the part that leads such a request; None where it has to be counted (again)."""
+        number, until = self._known.get(parts, (None, 0.0))
+        return number if self._clock() < until else None
+
+    def keep(self, parts: tuple[_Part, ...], number: int) -> None:
+        """Have a part lead for a while."""
+        if len(self._known) >= _LEADS_KEPT:
+            self._known.clear()
+        self._known[parts] = (number, self._clock() + _LEADS_S)
+
+
 class StoredTopology:
     """The graph in the database as a search sees it: what has been fetched of it, and the way to the rest."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, leads: Leads) -> None:
         self._work = work
+        self._leads = leads
         self._planter = Planter()
         self._sharing: list[SearchNode] | None = None
 
@@ -215,10 +241,17 @@ class StoredTopology:
 
     def _rarest(self, parts: Sequence[_Part]) -> _Part:
         """Return the part that the fewest providers satisfy; the first of those that so many do."""
+        asked = tuple(parts)
+        number = self._leads.find(asked)
+        if number is None:
+            number = self._count_out(asked)
+            self._leads.keep(asked, number)
+        return parts[number]
+
+    def _count_out(self, parts: Sequence[_Part]) -> int:
         rows = [{"number": number, **part.row()} for number, part in enumerate(parts)]
         found = self._work.rows(_COUNT, parts=rows, most=_COUNTED)
-        _, number = min((int(count), int(number)) for number, count in found)
-        return parts[number]
+        return min((int(count), int(number)) for number, count in found)[1]
 
     def _shared_with(self, trees: Mapping[str, SearchNode]) -> Iterator[bool]:
         """Tell of each tree whether something in it may be shared with others."""
@@ -244,7 +277,7 @@ class StoredTopology:
 def warm_up(work: Work) -> None:
     """Have the database plan the ways to the trees."""
     # The ways by which most requests go; a search has time enough to plan another.
-    StoredTopology(work).sharing_nodes()
+    StoredTopology(work, Leads()).sharing_nodes()
     part = _Part("", 1, ("",), ("",)).row()
     work.run(_COUNT, parts=[{"number": 0, **part}], most=1)
     work.run(_BY_ROOM, lead=part, parts=[part], examined=0, most=0)

@@ -32,7 +32,7 @@ from etcdcompute.placement.graph.neo4j.following import Follower
 from etcdcompute.placement.graph.neo4j.loading import load
 from etcdcompute.placement.graph.neo4j.schema import prepare
 from etcdcompute.placement.graph.neo4j.scope import Scope
-from etcdcompute.placement.graph.neo4j.searching import StoredTopology
+from etcdcompute.placement.graph.neo4j.searching import Leads, StoredTopology
 from etcdcompute.placement.graph.neo4j.writing import HeadMissing
 from etcdcompute.placement.graph.questions import QueryResult
 from etcdcompute.placement.graph.records import (
@@ -96,6 +96,7 @@ class Neo4jStore:
         self._follower = Follower(self._connection, self._ready)
         self._asker = Asker(address)
         self._lookout = importing.Lookout(self._connection)
+        self._leads = Leads()
 
     # Life cycle
 
@@ -307,7 +308,7 @@ class Neo4jStore:
 
         def ask(work: Work) -> Candidates:
             queries.check_names(self._names(work, request), request.resource_classes, request.traits)
-            topology = StoredTopology(work)
+            topology = StoredTopology(work, self._leads)
             try:
                 return find_candidates(topology, request)
             finally:
@@ -339,7 +340,7 @@ class Neo4jStore:
         return load(work, scope.of_names(traits=request.traits, classes=request.resource_classes)).graph
 
     def _still(self, work: Work) -> StillGraph:
-        topology = StoredTopology(work)
+        topology = StoredTopology(work, self._leads)
         try:
             return StillGraph(topology.all_nodes())
         finally:
