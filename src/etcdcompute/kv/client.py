@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from etcdcompute.deadline import Deadline
 from etcdcompute.kv import rpc
-from etcdcompute.kv.connection import Connection, Credentials
+from etcdcompute.kv.connection import BegunRead, Connection, Credentials
 from etcdcompute.kv.election import Election
 from etcdcompute.kv.endpoint import Tls
 from etcdcompute.kv.lease import Lease, grant
@@ -51,8 +51,12 @@ class Client:
     def get(self, key: str, *, deadline: Deadline | None = None) -> Item | None:
         """Return the key, or None where there is none."""
         request = rpc.pb.RangeRequest(key=key_bytes(key))
-        response = self._connection.read(rpc.RANGE, request, deadline or self._connection.deadline())
-        return item(response.kvs[0]) if response.kvs else None
+        return _first(self._connection.read(rpc.RANGE, request, deadline or self._connection.deadline()))
+
+    def begin_get(self, key: str, told: Callable[[], None], *, deadline: Deadline | None = None) -> "BegunGet":
+        """Ask for a key, and go on; `told` is called, by any thread, when there is no more to wait for."""
+        request = rpc.pb.RangeRequest(key=key_bytes(key))
+        return BegunGet(self._connection.begin_read(rpc.RANGE, request, deadline or self._connection.deadline(), told))
 
     def read_prefix(self, prefix: str, *, deadline: Deadline | None = None) -> Listing:
         """Return everything below `prefix` as it stood at one revision, however large it is.
@@ -108,3 +112,23 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self.close()
+
+
+class BegunGet:
+    """A key that was asked for."""
+
+    def __init__(self, read: BegunRead) -> None:
+        self._read = read
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the answer is there: `result` does not wait."""
+        return self._read.arrived
+
+    def result(self) -> Item | None:
+        """Return what `get` does; where the answer did not come, begin again."""
+        return _first(self._read.result())
+
+
+def _first(response: Any) -> Item | None:
+    return item(response.kvs[0]) if response.kvs else None

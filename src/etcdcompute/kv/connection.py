@@ -9,6 +9,7 @@ that stands.
 All calls carry `hasleader`, so that a member that is cut off from its leader says so instead of waiting.
 """
 
+import contextlib
 import logging
 import random
 import threading
@@ -64,6 +65,11 @@ class _Token:
         finally:
             self._lock.release()
 
+    @property
+    def known(self) -> str | None:
+        """The current token, as `value` returns it; None where it has to be asked for first."""
+        return "" if self._credentials is None else self._value
+
     def refused(self, value: str) -> bool:
         """Drop the token if it is still the current one; tell whether there is any way to get another."""
         with self._lock:
@@ -112,6 +118,22 @@ class Connection:
     def read(self, method: rpc.Method, request: Any, deadline: Deadline, stop: threading.Event | None = None) -> Any:
         """Call a method that may be repeated without harm; Unavailable when no member answers in time."""
         return self._call(method, request, deadline, stop, resend=True)
+
+    def begin_read(self, method: rpc.Method, request: Any, deadline: Deadline, told: Callable[[], None]) -> "BegunRead":
+        """Send what `read` sends, and go on. `told` is called, by any thread, when there is no more to wait for."""
+        member = self.member()
+        token = self._token.known
+        call = None
+        if member.known_up and token is not None and not self.closed.is_set():
+            timeout_s = self._attempt_s(deadline, resend=True)
+            # ValueError: the channel was closed under our hands.
+            with contextlib.suppress(grpc.RpcError, ValueError):
+                call = member.unary(method).future(request, timeout=timeout_s, metadata=self._metadata(token))
+        if call is None:
+            told()
+        else:
+            call.add_done_callback(lambda _: told())
+        return BegunRead(lambda: self.read(method, request, deadline), lambda detail: self.failed(member, detail), call)
 
     def write(self, method: rpc.Method, request: Any, deadline: Deadline) -> Any:
         """Call a method that must not be repeated: Unavailable if not sent, OutcomeUnknown if it may have been."""
@@ -308,6 +330,31 @@ class Connection:
 
     def __str__(self) -> str:
         return ", ".join(member.url for member in self._members)
+
+
+class BegunRead:
+    """A read that was sent, or could not be without waiting."""
+
+    def __init__(self, read: Callable[[], Any], failed: Callable[[str], None], call: Any) -> None:
+        self._read = read
+        self._failed = failed
+        self._call = call
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the answer is there: `result` does not wait."""
+        return self._call is not None and self._call.done() and self._call.code() is grpc.StatusCode.OK
+
+    def result(self) -> Any:
+        """Return the answer; where it did not come, begin again and raise what `read` does."""
+        if self.arrived:
+            return self._call.result()
+        if self._call is not None and not self._call.cancel():
+            failure = failure_of(self._call)
+            if failure.kind in (Kind.NOT_SENT, Kind.UNANSWERED):
+                # Another member is asked at once.
+                self._failed(failure.detail)
+        return self._read()
 
 
 def _interruptible(call: Any, stop: threading.Event) -> Any:

@@ -1,7 +1,7 @@
 """The embedded store where news and answers cross."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -9,9 +9,10 @@ from etcdcompute.deadline import Deadline
 from etcdcompute.errors import Unavailable
 from etcdcompute.placement.graph import decide, decide_claims
 from etcdcompute.placement.graph.change import Applied, Change
-from etcdcompute.placement.graph.documents import HEAD, HeadDocument, Kind, Ref
+from etcdcompute.placement.graph.documents import HEAD, HeadDocument, Kind, ProviderDocument, Ref
 from etcdcompute.placement.graph.embedded import EmbeddedStore
 from etcdcompute.placement.graph.errors import ConsumerNotFound, NameTaken, ProviderNotFound
+from etcdcompute.placement.graph.freshness import Asked, SharedQuestion
 from etcdcompute.placement.graph.journal import MemoryJournal, Sink, Stale
 from etcdcompute.placement.graph.records import Claim, Inventory, ProviderFilter
 from etcdcompute.placement.graph.trees import DeclaredProvider, Tree
@@ -36,10 +37,10 @@ class Meddling(MemoryJournal):
             super().commit(self.behind.pop(0), deadline)
         return revision
 
-    def fetch_head(self, deadline: Deadline) -> int:
+    def ask_head(self, told: Callable[[], None], deadline: Deadline) -> Asked:
         if self.down:
             raise Unavailable("down")
-        return super().fetch_head(deadline)
+        return super().ask_head(told, deadline)
 
     def check(self, deadline: Deadline) -> None:
         if self.down:
@@ -202,3 +203,37 @@ def test_the_memory_journal_delivers_heads() -> None:
     stale.expect(HEAD, 0)
     with pytest.raises(Stale):
         journal.commit(stale, Deadline.after(1))
+
+
+class Overtaken:
+    """An answer about the head that takes a while, in which somebody else writes."""
+
+    arrived = False
+
+    def __init__(self, journal: MemoryJournal, change: Change) -> None:
+        self._journal = journal
+        self._change = change
+
+    def result(self) -> int:
+        return self._journal.commit(self._change, Deadline.after(5))
+
+
+def test_what_was_seen_while_the_head_was_asked_for_counts_only_where_nobody_wrote(
+    store: EmbeddedStore, journal: Meddling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = Change()
+    theirs.put(Ref(Kind.PROVIDER, "new"), ProviderDocument(uuid="new", name="theirs"))
+
+    def ask_head(told: Callable[[], None], deadline: Deadline) -> Asked:
+        told()
+        return Overtaken(journal, theirs)
+
+    with pytest.raises(ProviderNotFound):
+        store.get_provider("new")
+    monkeypatch.setattr(store, "_head", SharedQuestion(ask_head))
+    assert store.get_provider("new").name == "theirs"
+
+
+def test_a_refusal_that_was_seen_early_holds_where_nobody_wrote(store: EmbeddedStore) -> None:
+    with pytest.raises(ProviderNotFound, match="nowhere"):
+        store.get_provider("nowhere")

@@ -1,13 +1,39 @@
 """Concurrent readers share questions, but never one that was put before they came."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import Unavailable
-from etcdcompute.placement.graph.freshness import SharedQuestion
+from etcdcompute.placement.graph.freshness import Asked, SharedQuestion
+
+
+class Begun:
+    """A question that can only be put by waiting for its answer."""
+
+    arrived = False
+
+    def __init__(self, fetch: Callable[[], int]) -> None:
+        self.result = fetch
+
+
+class Sent:
+    """A question that was sent: the answer comes when `come` is called."""
+
+    def __init__(self, told: Callable[[], None]) -> None:
+        self._told = told
+        self.arrived = False
+
+    def come(self) -> None:
+        self.arrived = True
+        self._told()
+
+    def result(self) -> int:
+        assert self.arrived
+        return 7
 
 
 class Slow:
@@ -19,7 +45,11 @@ class Slow:
         self.out = threading.Semaphore(0)
         self.go = threading.Semaphore(0)
 
-    def __call__(self, deadline: Deadline) -> int:
+    def __call__(self, told: Callable[[], None], deadline: Deadline) -> Asked:
+        told()
+        return Begun(self._fetch)
+
+    def _fetch(self) -> int:
         self.asked += 1
         value = self.value
         self.out.release()
@@ -27,14 +57,18 @@ class Slow:
         return value
 
 
+def ask(question: SharedQuestion, timeout_s: float) -> int:
+    return question.begin(Deadline.after(timeout_s))()
+
+
 def test_who_comes_while_a_question_is_out_waits_for_the_next() -> None:
     slow = Slow()
     question = SharedQuestion(slow)
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(question.ask, Deadline.after(10))
+        first = pool.submit(ask, question, 10)
         assert slow.out.acquire(timeout=10)
         slow.value = 7
-        others = [pool.submit(question.ask, Deadline.after(10)) for _ in range(6)]
+        others = [pool.submit(ask, question, 10) for _ in range(6)]
         slow.go.release(20)
         assert first.result(10) == 0
         assert [each.result(10) for each in others] == [7] * 6
@@ -42,22 +76,57 @@ def test_who_comes_while_a_question_is_out_waits_for_the_next() -> None:
 
 
 def test_failures_are_told_to_all_who_shared_the_question() -> None:
-    def fail(deadline: Deadline) -> int:
+    def fail() -> int:
         raise Unavailable("down")
 
-    question = SharedQuestion(fail)
+    def begin(told: Callable[[], None], deadline: Deadline) -> Asked:
+        told()
+        return Begun(fail)
+
+    question = SharedQuestion(begin)
     for _ in range(2):
         with pytest.raises(Unavailable, match="down"):
-            question.ask(Deadline.after(5))
+            ask(question, 5)
 
 
 def test_waiting_has_an_end() -> None:
     slow = Slow()
     question = SharedQuestion(slow)
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(question.ask, Deadline.after(10))
+        first = pool.submit(ask, question, 10)
         assert slow.out.acquire(timeout=10)
         with pytest.raises(Unavailable, match="in time"):
-            question.ask(Deadline.after(0.05))
+            ask(question, 0.05)
         slow.go.release()
         assert first.result(10) == 0
+
+
+def test_who_asked_can_do_something_else_until_the_answer_comes() -> None:
+    sent: list[Sent] = []
+
+    def begin(told: Callable[[], None], deadline: Deadline) -> Asked:
+        sent.append(Sent(told))
+        return sent[-1]
+
+    answer = SharedQuestion(begin).begin(Deadline.after(10))
+    assert len(sent) == 1
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(answer)
+        sent[0].come()
+        assert waits.result(10) == 7
+
+
+def test_a_question_that_could_not_be_put_is_no_hindrance_to_the_next() -> None:
+    down = True
+
+    def begin(told: Callable[[], None], deadline: Deadline) -> Asked:
+        if down:
+            raise Unavailable("down")
+        told()
+        return Begun(lambda: 3)
+
+    question = SharedQuestion(begin)
+    with pytest.raises(Unavailable, match="down"):
+        ask(question, 5)
+    down = False
+    assert ask(question, 5) == 3

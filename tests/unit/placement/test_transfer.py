@@ -15,6 +15,7 @@ from etcdcompute.placement.graph.documents import ConsumerDocument, ImportDocume
 from etcdcompute.placement.graph.embedded import EmbeddedStore
 from etcdcompute.placement.graph.errors import BadArchive, BrokenGraph
 from etcdcompute.placement.graph.export import Snapshot, to_json
+from etcdcompute.placement.graph.freshness import Asked
 from etcdcompute.placement.graph.journal import MemoryJournal, Sink
 from etcdcompute.placement.graph.records import Claim, Inventory, ProviderFilter
 from etcdcompute.placement.graph.restoring import Holdings
@@ -385,8 +386,8 @@ class Late(MemoryJournal):
     def commit(self, change: Change, deadline: Deadline) -> int:
         return self._of.commit(change, deadline)
 
-    def fetch_head(self, deadline: Deadline) -> int:
-        return self._of.fetch_head(deadline)
+    def ask_head(self, told: Callable[[], None], deadline: Deadline) -> Asked:
+        return self._of.ask_head(told, deadline)
 
     def follow(self, sink: Sink, stop: threading.Event) -> None:
         sink.reset((), 0)

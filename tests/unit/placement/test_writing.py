@@ -23,6 +23,7 @@ from etcdcompute.placement.graph.errors import (
     NameTaken,
     TraitInUse,
 )
+from etcdcompute.placement.graph.freshness import Asked
 from etcdcompute.placement.graph.journal import MemoryJournal, Stale
 from etcdcompute.placement.graph.memory import Graph
 from etcdcompute.placement.graph.records import Claim, Inventory, ProviderFilter
@@ -144,16 +145,16 @@ def test_a_refusal_on_an_old_graph_is_decided_again(journal: Journal, store: Emb
     store.claim([Claim("old", {"rp": {"VCPU": 4}}, "p", "u")])
     behind_our_back = Change()
     behind_our_back.remove(Ref(Kind.CONSUMER, "old"))
-    ask_head = journal.fetch_head
+    before = journal.ask_head
 
-    def fetch_head(deadline: Deadline) -> int:
+    def ask_head(told: Callable[[], None], deadline: Deadline) -> Asked:
         if behind_our_back.removals:
             MemoryJournal.commit(journal, behind_our_back, deadline)
             behind_our_back.removals.clear()
-        return ask_head(deadline)
+        return before(told, deadline)
 
-    journal.fetch_head = fetch_head  # type: ignore[method-assign]
-    store._head = type(store._head)(fetch_head)
+    journal.ask_head = ask_head  # type: ignore[method-assign]
+    store._head = type(store._head)(ask_head)
     assert change(store, claiming("new", amount=4)) == [None]
 
 

@@ -1,9 +1,9 @@
 """The embedded store: the graph in this process's memory, made durable by a journal, followed by all replicas.
 
-A read first learns the journal's head (concurrent reads share one question), waits until the local graph has got
-there, and looks. A write decides on the local graph and commits what it decided together with what it saw; if
-something it saw has changed meanwhile, it waits for the news and decides again (`writing.py`). A refusal is only given
-on a graph that is known to be up to date.
+A read learns the journal's head (concurrent reads share one question), waits until the local graph has got there, and
+looks; where the graph was there already, which is the rule, it has looked meanwhile. A write decides on the local graph
+and commits what it decided together with what it saw; if something it saw has changed meanwhile, it waits for the news
+and decides again (`writing.py`). A refusal is only given on a graph that is known to be up to date.
 """
 
 import gc
@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import Conflict, EtcdComputeError, OutcomeUnknown, Unavailable
@@ -67,6 +67,22 @@ _IMPORT_S = 30.0
 _TREES_AT_ONCE = 512
 
 
+class _Early(Generic[_T]):
+    """What was found before it was known whether that counts, or why it is refused; up to which revision it does."""
+
+    __slots__ = ("_refusal", "_value", "delivered")
+
+    def __init__(self, delivered: int, value: _T | None, refusal: EtcdComputeError | None) -> None:
+        self.delivered = delivered
+        self._value = value
+        self._refusal = refusal
+
+    def outcome(self) -> _T:
+        if self._refusal is not None:
+            raise self._refusal
+        return cast("_T", self._value)
+
+
 class EmbeddedStore:
     """GraphStore over a journal. Thread-safe. `request_timeout_s` bounds every call."""
 
@@ -84,8 +100,10 @@ class EmbeddedStore:
         # Who waits for the graph to get to a revision.
         self._behind: list[tuple[int, Gate]] = []
         self._writers = Writers(self)
-        self._head = SharedQuestion(journal.fetch_head)
+        self._head = SharedQuestion(journal.ask_head)
         self._answering = True
+        # Whether the graph was up to date when the journal was last asked.
+        self._calm = True
         self._stop = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="placement-follower", daemon=True)
 
@@ -164,8 +182,11 @@ class EmbeddedStore:
         return Deadline.after(self._timeout_s if self._answering else min(_IMPATIENT_S, self._timeout_s))
 
     def _ask_head(self, deadline: Deadline) -> int:
+        return self._hear(self._head.begin(deadline))
+
+    def _hear(self, answer: Callable[[], int]) -> int:
         try:
-            head = self._head.ask(deadline)
+            head = answer()
         except Unavailable:
             self._answering = False
             raise
@@ -195,12 +216,36 @@ class EmbeddedStore:
             behind = "has not been read yet" if self._delivered < 0 else "lags behind"
             raise Unavailable(f"the placement graph {behind}: it stands at {self._delivered} of {revision}")
 
-    @contextmanager
-    def _fresh(self) -> Iterator[Graph]:
-        """Give the graph, with all that was written before, held still."""
-        self.refresh(self._deadline())
+    def _look(self, question: Callable[[Graph], _T]) -> _T:
+        """Ask the graph, with all in it that was written before this call.
+
+        While the journal is asked how far that is the graph is looked at already: mostly it is there. Where others
+        write it often is not, and would be looked at twice for nothing; so not after that was the case.
+        """
+        deadline = self._deadline()
+        answer = self._head.begin(deadline)
+        early = None
+        try:
+            if self._calm:
+                early = self._look_early(question)
+        finally:
+            head = self._hear(answer)
+        self._calm = self._delivered >= head
+        if early is not None and early.delivered >= head:
+            return early.outcome()
+        self._wait_for(head, deadline)
         with self._still:
-            yield self._graph
+            refuse_while_importing(self._graph)
+            return question(self._graph)
+
+    def _look_early(self, question: Callable[[Graph], _T]) -> "_Early[_T]":
+        with self._still:
+            try:
+                refuse_while_importing(self._graph)
+                value = question(self._graph)
+            except EtcdComputeError as refusal:
+                return _Early(self._delivered, None, refusal)
+            return _Early(self._delivered, value, None)
 
     # Writing, as the queue of writers needs it
 
@@ -252,79 +297,89 @@ class EmbeddedStore:
 
     def get_provider(self, uuid: str) -> Provider:
         """Return a provider."""
-        with self._fresh() as graph:
-            return decide.existing(graph, uuid).record()
+        return self._look(lambda graph: decide.existing(graph, uuid).record())
 
     def list_providers(self, wanted: ProviderFilter) -> list[Provider]:
         """Return the providers that match."""
-        with self._fresh() as graph:
-            return [node.record() for node in queries.list_providers(graph, wanted)]
+        return self._look(lambda graph: [node.record() for node in queries.list_providers(graph, wanted)])
 
     def get_consumer(self, uuid: str) -> tuple[Consumer | None, Mapping[str, int]]:
         """Return a consumer and the generations of its providers."""
-        with self._fresh() as graph:
+
+        def ask(graph: Graph) -> tuple[Consumer | None, Mapping[str, int]]:
             consumer = graph.consumer(uuid)
             return consumer, queries.generations(graph, consumer.allocations if consumer else ())
 
+        return self._look(ask)
+
     def list_provider_consumers(self, uuid: str) -> tuple[Provider, list[Consumer]]:
         """Return who claims from a provider."""
-        with self._fresh() as graph:
+
+        def ask(graph: Graph) -> tuple[Provider, list[Consumer]]:
             node = decide.existing(graph, uuid)
             found = [graph.consumer(each) for each in sorted(node.consumers)]
             return node.record(), [each for each in found if each is not None]
 
+        return self._look(ask)
+
     def get_tree(self, uuid: str) -> Tree:
         """Return the tree of a root."""
-        with self._fresh() as graph:
-            return decide_trees.get_tree(graph, uuid)
+        return self._look(lambda graph: decide_trees.get_tree(graph, uuid))
 
     def list_usages(self, project_id: str, user_id: str | None, consumer_type: str | None) -> list[ConsumerUsage]:
         """Return a project's use."""
-        with self._fresh() as graph:
-            return queries.list_usages(graph, project_id, user_id, consumer_type)
+        return self._look(lambda graph: queries.list_usages(graph, project_id, user_id, consumer_type))
 
     def find_candidates(self, request: CandidateRequest) -> Candidates:
         """Return where a request fits."""
-        with self._fresh() as graph:
+
+        def ask(graph: Graph) -> Candidates:
             queries.check_names(graph, request.resource_classes, request.traits)
             return find_candidates(graph, request)
 
+        return self._look(ask)
+
     def explain(self, request: CandidateRequest) -> Explanation:
         """Return why a request has candidates, or none."""
-        with self._fresh() as graph:
-            still, unknown = (
-                StillGraph(graph.all_nodes()),
-                queries.unknown_names(graph, request.resource_classes, request.traits),
-            )
+
+        def ask(graph: Graph) -> tuple[StillGraph, frozenset[str]]:
+            unknown = queries.unknown_names(graph, request.resource_classes, request.traits)
+            return StillGraph(graph.all_nodes()), unknown
+
+        still, unknown = self._look(ask)
         return explain(still, request, unknown)
 
     def compute_capacity(self, request: CandidateRequest) -> Capacity:
         """Return how many more of a request fit."""
-        with self._fresh() as graph:
+
+        def ask(graph: Graph) -> StillGraph:
             queries.check_names(graph, request.resource_classes, request.traits)
-            still = StillGraph(graph.all_nodes())
-        return compute_capacity(still, request)
+            return StillGraph(graph.all_nodes())
+
+        return compute_capacity(self._look(ask), request)
 
     def get_trait(self, name: str) -> Named:
         """Return a trait."""
-        with self._fresh() as graph:
-            return queries.get_trait(graph, name)
+        return self._look(lambda graph: queries.get_trait(graph, name))
 
     def list_traits(self, names: Collection[str] | None, prefix: str | None, associated: bool | None) -> list[Named]:
         """Return traits by name."""
-        with self._fresh() as graph:
+
+        def ask(graph: Graph) -> list[Named]:
             custom = {name: at for name, (at, _) in graph.custom_traits.items()}
             return queries.list_traits(custom, graph.by_trait, names, prefix, associated)
 
+        return self._look(ask)
+
     def get_resource_class(self, name: str) -> Named:
         """Return a resource class."""
-        with self._fresh() as graph:
-            return queries.get_resource_class(graph, name)
+        return self._look(lambda graph: queries.get_resource_class(graph, name))
 
     def list_resource_classes(self) -> list[Named]:
         """Return all resource classes."""
-        with self._fresh() as graph:
-            return queries.list_resource_classes({name: at for name, (at, _) in graph.custom_classes.items()})
+        return self._look(
+            lambda graph: queries.list_resource_classes({name: at for name, (at, _) in graph.custom_classes.items()})
+        )
 
     def take_snapshot(self) -> Snapshot:
         """Return the whole graph as it stands at one revision."""

@@ -6,14 +6,14 @@ the watch says when a set of events is complete. A document that cannot be read 
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import EtcdComputeError, OutcomeUnknown, Unavailable
 from etcdcompute.failpoint import failpoint
-from etcdcompute.kv.client import Client
+from etcdcompute.kv.client import BegunGet, Client
 from etcdcompute.kv.records import (
     Committed,
     Compare,
@@ -32,6 +32,7 @@ from etcdcompute.model import keys
 from etcdcompute.model.document import Document, DocumentError
 from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import HEAD, HeadDocument, Ref, key_of, parse, ref_of
+from etcdcompute.placement.graph.freshness import Asked
 from etcdcompute.placement.graph.journal import Sink, Stale
 
 _LOG = logging.getLogger(__name__)
@@ -93,10 +94,13 @@ class EtcdJournal:
             raise Stale("what the decision was made on has changed")
         return found
 
+    def ask_head(self, told: Callable[[], None], deadline: Deadline) -> Asked:
+        """Ask for the revision of the last change."""
+        return _AskedHead(self._client.begin_get(_HEAD_KEY, told, deadline=deadline))
+
     def fetch_head(self, deadline: Deadline) -> int:
         """Return the revision of the last change."""
-        item = self._client.get(key_of(HEAD), deadline=deadline)
-        return item.mod_revision if item else 0
+        return _revision_of(self._client.get(_HEAD_KEY, deadline=deadline))
 
     def check(self, deadline: Deadline) -> None:
         """Raise where etcd does not answer, or documents cannot be read."""
@@ -195,6 +199,18 @@ class EtcdJournal:
         return ref, document, item.mod_revision
 
 
+@dataclass(frozen=True, slots=True)
+class _AskedHead:
+    asked: BegunGet
+
+    @property
+    def arrived(self) -> bool:
+        return self.asked.arrived
+
+    def result(self) -> int:
+        return _revision_of(self.asked.result())
+
+
 @dataclass(slots=True)
 class _Expected:
     """A change of this process that etcd, or the watch, has yet to tell of."""
@@ -263,6 +279,10 @@ class _Arrivals:
             if self._delivered < until:
                 return None
             return self._expected[change_id].found_at
+
+
+def _revision_of(head: Item | None) -> int:
+    return head.mod_revision if head else 0
 
 
 def _compare(ref: Ref, revision: int) -> Compare:

@@ -6,10 +6,24 @@ in between. So whoever arrives while a question is out waits for the next one, a
 
 import threading
 from collections.abc import Callable
+from typing import Final, Protocol
 
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import EtcdComputeError, Unavailable
 from etcdcompute.placement.suspension import Gate, gate, offload
+
+_BROKEN_OFF: Final = "the question to the store was broken off"
+
+
+class Asked(Protocol):
+    """A question to the store that was sent, or could not be without waiting."""
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the answer is there: `result` does not wait."""
+
+    def result(self) -> int:
+        """Return the answer; where it did not come, ask again and raise what came of that."""
 
 
 class _Question:
@@ -22,34 +36,42 @@ class _Question:
 
 
 class SharedQuestion:
-    """Ask `fetch` as rarely as that rule allows. Thread-safe."""
+    """Put `ask` as rarely as that rule allows. Thread-safe.
 
-    def __init__(self, fetch: Callable[[Deadline], int]) -> None:
-        self._fetch = fetch
+    `ask` sends a question and calls what it is given, by any thread, when there is no more to wait for.
+    """
+
+    def __init__(self, ask: Callable[[Callable[[], None], Deadline], Asked]) -> None:
+        self._ask = ask
         self._lock = threading.Lock()
         self._out = False
         self._next: _Question | None = None
 
-    def ask(self, deadline: Deadline) -> int:
-        """Return an answer to a question put after this call began; raises what `fetch` raised."""
+    def begin(self, deadline: Deadline) -> Callable[[], int]:
+        """Put a question, or join the next one; what comes back returns its answer, or raises what `Asked.result` does.
+
+        It has to be called: others wait for the same answer.
+        """
+        mine = gate()
         with self._lock:
             waits = self._out
             if waits:
                 question = self._next = self._next or _Question()
-                mine = gate()
                 question.waiting.append(mine)
             else:
                 self._out = True
                 question = _Question()
         if waits:
-            self._wait(question, mine, deadline)
-        if question.answer is None:
-            self._put(question, deadline)
-        if isinstance(question.answer, EtcdComputeError):
-            # A new instance: one exception object should not be raised in several threads at once.
-            raise type(question.answer)(*question.answer.args) from question.answer
-        assert question.answer is not None  # noqa: S101 - for the type checker
-        return question.answer
+            return lambda: self._join(question, mine, deadline)
+        put = self._put(question, mine, deadline)
+        return lambda: self._finish(question, put, mine, deadline)
+
+    def _join(self, question: _Question, mine: Gate, deadline: Deadline) -> int:
+        self._wait(question, mine, deadline)
+        if question.answer is not None:
+            return _outcome(question)
+        told = gate()
+        return self._finish(question, self._put(question, told, deadline), told, deadline)
 
     def _wait(self, question: _Question, mine: Gate, deadline: Deadline) -> None:
         """Wait for the answer, or for one's turn to ask."""
@@ -57,7 +79,7 @@ class SharedQuestion:
             mine.wait(deadline.remaining_s)
         except BaseException:
             if self._is_asker(question, mine):
-                self._settle(question, Unavailable("the question to the store was broken off"))
+                self._settle(question, Unavailable(_BROKEN_OFF))
             raise
         if question.answer is None and not self._is_asker(question, mine):
             raise Unavailable("the store does not answer in time")
@@ -73,14 +95,23 @@ class SharedQuestion:
                 self._next = None
             return False
 
-    def _put(self, question: _Question, deadline: Deadline) -> None:
-        answer: int | EtcdComputeError = Unavailable("the question to the store was broken off")
+    def _put(self, question: _Question, told: Gate, deadline: Deadline) -> Asked:
         try:
-            answer = offload(self._fetch, deadline)
+            return self._ask(told.open, deadline)
+        except BaseException:
+            self._settle(question, Unavailable(_BROKEN_OFF))
+            raise
+
+    def _finish(self, question: _Question, put: Asked, told: Gate, deadline: Deadline) -> int:
+        answer: int | EtcdComputeError = Unavailable(_BROKEN_OFF)
+        try:
+            told.wait(deadline.remaining_s)
+            answer = put.result() if put.arrived else offload(put.result)
         except EtcdComputeError as error:
             answer = error
         finally:
             self._settle(question, answer)
+        return _outcome(question)
 
     def _settle(self, question: _Question, answer: int | EtcdComputeError) -> None:
         """Tell who waits for the answer, and let the next question be put."""
@@ -94,3 +125,11 @@ class SharedQuestion:
             waiting.open()
         if following is not None and following.asks is not None:
             following.asks.open()
+
+
+def _outcome(question: _Question) -> int:
+    if isinstance(question.answer, EtcdComputeError):
+        # A new instance: one exception object should not be raised in several threads at once.
+        raise type(question.answer)(*question.answer.args) from question.answer
+    assert question.answer is not None  # noqa: S101 - for the type checker
+    return question.answer

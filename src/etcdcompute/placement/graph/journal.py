@@ -1,12 +1,12 @@
 """Where changes are made durable and in which order: the one thing that differs between memory:// and etcd://.
 
 commit(change) -> revision      all or nothing; Stale where a document is not as it was expected
-fetch_head() -> revision        of the last change anybody made (linearizable)
+ask_head(told) -> asked         for the revision of the last change anybody made (linearizable); `told` when it is there
 follow(sink, stop)              hands everybody's changes to the sink, in order, from a whole listing on
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from etcdcompute.deadline import Deadline
@@ -14,6 +14,7 @@ from etcdcompute.errors import Conflict
 from etcdcompute.model.document import Document
 from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import HEAD, Ref
+from etcdcompute.placement.graph.freshness import Asked
 
 
 class Stale(Conflict):
@@ -36,8 +37,11 @@ class Journal(Protocol):
     def commit(self, change: Change, deadline: Deadline) -> int:
         """Carry out the change and return its revision. Raises Stale, Unavailable, OutcomeUnknown."""
 
-    def fetch_head(self, deadline: Deadline) -> int:
-        """Return the revision of the last change that anybody had made when this was called, or a later one."""
+    def ask_head(self, told: Callable[[], None], deadline: Deadline) -> Asked:
+        """Ask for the revision of the last change that anybody had made when this was called, or of a later one.
+
+        `told` is called, by any thread, when there is no more to wait for.
+        """
 
     def follow(self, sink: Sink, stop: threading.Event) -> None:
         """Deliver to the sink until `stop` is set; survives the store's absence."""
@@ -47,6 +51,18 @@ class Journal(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+
+
+class _Known:
+    """A revision that nobody has to wait for."""
+
+    arrived = True
+
+    def __init__(self, revision: int) -> None:
+        self._revision = revision
+
+    def result(self) -> int:
+        return self._revision
 
 
 class MemoryJournal:
@@ -74,9 +90,10 @@ class MemoryJournal:
                 self._sink.advance([Applied(self._revision, documents)], self._revision)
             return self._revision
 
-    def fetch_head(self, deadline: Deadline) -> int:  # noqa: ARG002
-        """Return the last revision."""
-        return self._revision
+    def ask_head(self, told: Callable[[], None], deadline: Deadline) -> Asked:  # noqa: ARG002
+        """Tell the last revision at once."""
+        told()
+        return _Known(self._revision)
 
     def follow(self, sink: Sink, stop: threading.Event) -> None:
         """Deliver an empty listing: there is nobody else to follow."""
