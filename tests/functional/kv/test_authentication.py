@@ -43,6 +43,21 @@ def test_all_calls_carry_the_token(guarded: EtcdServer, watching: Watching) -> N
         watcher.close()
 
 
+def test_a_read_that_was_begun_with_a_stale_token_is_done_with_another(guarded: EtcdServer) -> None:
+    with Client([guarded.endpoint], credentials=ALICE) as client:
+        done = client.commit([], [Write(f"{PREFIX}a", b"2")])
+        guarded.restart(kill=True)
+        # The connection stands again.
+        client.current_revision()
+        guarded.restart(kill=True)
+        told = threading.Event()
+        begun = client.begin_get(f"{PREFIX}a", told.set)
+        assert told.wait(10)
+        item = begun.result()
+        assert item is not None
+        assert item.mod_revision == done.revision
+
+
 def test_a_stale_token_is_renewed_without_anybody_noticing(guarded: EtcdServer, watching: Watching) -> None:
     with Client([guarded.endpoint], credentials=ALICE) as client:
         lost = threading.Event()

@@ -169,6 +169,49 @@ def test_a_write_without_an_answer_has_an_unknown_outcome_and_is_sent_once(clien
     assert item.version <= 2
 
 
+def test_a_read_that_was_begun_tells_when_its_answer_is_there(client: Client) -> None:
+    done = client.commit([], [Write("/t/a", b"1")])
+    for key, revision in (("/t/a", done.revision), ("/t/b", 0)):
+        told = threading.Event()
+        begun = client.begin_get(key, told.set)
+        assert told.wait(10)
+        assert begun.arrived
+        item = begun.result()
+        assert (item.mod_revision if item else 0) == revision
+
+
+def test_a_read_that_cannot_begin_without_waiting_waits_for_its_result(client: Client, etcd: EtcdServer) -> None:
+    etcd.put("/t/a", "1")
+    told = threading.Event()
+    # Nobody has been asked yet, so nobody is known to be up.
+    begun = client.begin_get("/t/a", told.set)
+    assert told.is_set()
+    assert not begun.arrived
+    item = begun.result()
+    assert item is not None
+    assert item.value == b"1"
+
+
+def test_a_read_that_was_begun_ends_with_its_deadline_or_with_the_client(client: Client, etcd: EtcdServer) -> None:
+    client.get("/t/a")
+    etcd.freeze()
+    told = threading.Event()
+    begun = client.begin_get("/t/a", told.set, deadline=Deadline.after(0.5))
+    assert told.wait(10)
+    assert not begun.arrived
+    with pytest.raises(Unavailable):
+        begun.result()
+    etcd.thaw()
+    client.get("/t/a", deadline=Deadline.after(20))
+    etcd.freeze()
+    told = threading.Event()
+    begun = client.begin_get("/t/a", told.set, deadline=Deadline.after(30))
+    client.close()
+    assert told.wait(10)
+    with pytest.raises(Stopped):
+        begun.result()
+
+
 def test_a_deadline_that_has_passed_sends_nothing(client: Client) -> None:
     with pytest.raises(Unavailable):
         client.commit([], [Write("/t/a", b"1")], deadline=Deadline.after(-1))

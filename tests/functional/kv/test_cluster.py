@@ -121,6 +121,22 @@ def test_a_frozen_member_is_left_by_reads_writes_and_watches(
     frozen.thaw()
 
 
+def test_a_read_that_was_begun_with_a_member_that_freezes_is_answered_by_another(cluster: EtcdCluster) -> None:
+    leader = cluster.leader()
+    frozen = next(member for member in cluster.members if member is not leader)
+    others = [member.endpoint for member in cluster.members if member is not frozen]
+    with Client([frozen.endpoint, *others]) as client:
+        done = client.commit([], [Write("/t/a", b"")])
+        frozen.freeze()
+        told = threading.Event()
+        begun = client.begin_get("/t/a", told.set, deadline=Deadline.after(4))
+        assert told.wait(10)
+        item = begun.result()
+        assert item is not None
+        assert item.mod_revision == done.revision
+    frozen.thaw()
+
+
 def test_a_member_without_a_leader_serves_nothing_stale(cluster: EtcdCluster, watching: Watching) -> None:
     alone, *others = cluster.members
     with Client([alone.endpoint], request_timeout_s=0.5) as client:
