@@ -2,6 +2,10 @@
 
 gRPC's fork handlers and its own logging to stderr are switched off here: they are read when grpc is imported. Our
 daemons never fork without exec, and every failure is reported as an error.
+
+And who waits for a stream's next message sleeps until it comes. By itself gRPC looks ten times a second for each, so
+that a main thread gets to its signals, which Python's locks have seen to since 3.2: a daemon with nothing to do but
+three watches would cost an emulated processor a tenth of its time.
 """
 
 import os
@@ -13,6 +17,11 @@ from etcdcompute.kv.protocol import load_messages
 
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+from grpc import _common
+
+# Not a part of gRPC's interface: where it is no more, watches cost more, and tests/functional/kv/test_watch.py says so.
+_common.MAXIMUM_WAIT_TIMEOUT = 60.0
 
 pb = load_messages()
 """Messages of etcd's services (RangeRequest, TxnRequest...)."""

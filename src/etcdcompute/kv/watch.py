@@ -33,7 +33,8 @@ from etcdcompute.model.keys import CLUSTER
 
 log = logging.getLogger(__name__)
 
-_POLL_S = 0.2
+# How soon a watch sees that it was told to stop; whoever closes the client wakes it at once.
+_POLL_S = 0.5
 _QUEUED_RESPONSES = 16
 _BACKOFF_FIRST_S = 0.1
 _BACKOFF_MOST_S = 2.0

@@ -1,5 +1,6 @@
 """`etcdcompute placement serve`: the service from its parts."""
 
+import asyncio
 import contextlib
 import gc
 import ipaddress
@@ -8,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterator
+from types import FrameType
 from urllib.parse import unquote, urlsplit
 
 import uvicorn
@@ -28,6 +30,8 @@ from etcdcompute.placement.protocol import PlacementProtocol
 
 _LOG = logging.getLogger(__name__)
 _GRACE_S = 1
+# How often the time in the answers' headers moves on.
+_TICK_S = 1.0
 # An answer with many candidates makes tens of thousands of objects for a moment. By Python's own thresholds that makes
 # it look through the whole graph for garbage, which takes longer than the answer.
 GARBAGE_THRESHOLDS = (50_000, 10, 10)
@@ -192,6 +196,26 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
         super().__init__(config)
         self._end_streams = end_streams
+        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        """Serve until told to stop. uvicorn looks ten times a second whether it is; its clock wants only one."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), _TICK_S)
+
+    def ask_to_stop(self) -> None:
+        """Have it stop; from any thread, or a signal's handler."""
+        self.should_exit = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._told.set)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop on a signal."""
+        super().handle_exit(sig, frame)
+        self.ask_to_stop()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop."""
@@ -214,16 +238,16 @@ def _run(app: ASGIApp, listener: socket.socket, stop: threading.Event, end_strea
     )
     server = _Server(config, end_streams)
 
-    def ask_to_stop(*_: object) -> None:
-        server.should_exit = True
+    def on_signal(*_: object) -> None:
+        server.ask_to_stop()
 
     in_main = threading.current_thread() is threading.main_thread()
     # uvicorn raises the signal again when it has stopped; to have been told to stop is not a failure.
-    before = {number: signal.signal(number, ask_to_stop) for number in _SIGNALS} if in_main else {}
+    before = {number: signal.signal(number, on_signal) for number in _SIGNALS} if in_main else {}
 
     def wait_to_be_stopped() -> None:
         stop.wait()
-        ask_to_stop()
+        server.ask_to_stop()
 
     watcher = threading.Thread(target=wait_to_be_stopped, name="placement-stop", daemon=True)
     watcher.start()

@@ -1,5 +1,6 @@
 """Watches across all that a real etcd does to them."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,6 +37,30 @@ def snapshots(events: Sequence[WatchEvent]) -> list[Snapshot]:
 def reached(revision: int) -> Callable[[list[WatchEvent]], bool]:
     """Hold once all events up to a revision are there: a put of that revision may be one of several."""
     return lambda events: any(event.revision >= revision for event in events if isinstance(event, Progress | Snapshot))
+
+
+def switches() -> int:
+    """Return how often this process's threads have gone to sleep so far."""
+    found = 0
+    for task in Path("/proc/self/task").iterdir():
+        # One that has ended meanwhile counts no more.
+        with contextlib.suppress(OSError):
+            found += int((task / "status").read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+    return found
+
+
+def test_watches_in_which_nothing_happens_cost_next_to_nothing(client: Client, watching: Watching) -> None:
+    watchers = [watching(client, f"/t/{number}/") for number in range(10)]
+    for watcher in watchers:
+        watcher.until(bool)
+    # A write shows that they stand.
+    done = client.commit([], [Write("/t/0/a", b"")])
+    watchers[0].until(reached(done.revision))
+    before = switches()
+    threading.Event().wait(3)
+    a_second = (switches() - before) / 3
+    # Two looks at whether it is to stop; gRPC's own ten, which it is told not to take, would be as many and more again.
+    assert a_second / len(watchers) < 6
 
 
 def test_a_snapshot_comes_first_and_then_each_change(client: Client, etcd: EtcdServer, watching: Watching) -> None:
