@@ -123,9 +123,9 @@ class Connection:
         """Send what `read` sends, and go on. `told` is called, by any thread, when there is no more to wait for."""
         member = self.member()
         token = self._token.known
+        timeout_s = self._attempt_s(deadline, resend=True)
         call = None
-        if member.known_up and token is not None and not self.closed.is_set():
-            timeout_s = self._attempt_s(deadline, resend=True)
+        if member.known_up and token is not None and timeout_s > 0 and not self.closed.is_set():
             # ValueError: the channel was closed under our hands.
             with contextlib.suppress(grpc.RpcError, ValueError):
                 call = member.unary(method).future(request, timeout=timeout_s, metadata=self._metadata(token))
@@ -349,8 +349,9 @@ class BegunRead:
         """Return the answer; where it did not come, begin again and raise what `read` does."""
         if self.arrived:
             return self._call.result()
-        if self._call is not None and not self._call.cancel():
-            failure = failure_of(self._call)
+        if self._call is not None:
+            late = self._call.cancel()
+            failure = Failure(Kind.UNANSWERED, "no answer in time") if late else failure_of(self._call)
             if failure.kind in (Kind.NOT_SENT, Kind.UNANSWERED):
                 # Another member is asked at once.
                 self._failed(failure.detail)

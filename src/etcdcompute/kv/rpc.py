@@ -8,6 +8,7 @@ that a main thread gets to its signals, which Python's locks have seen to since 
 three watches would cost an emulated processor a tenth of its time.
 """
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from etcdcompute.kv.protocol import load_messages
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from grpc import _common
-
 # Not a part of gRPC's interface: where it is no more, watches cost more, and tests/functional/kv/test_watch.py says so.
-_common.MAXIMUM_WAIT_TIMEOUT = 60.0
+with contextlib.suppress(ImportError):
+    from grpc import _common
+
+    _common.MAXIMUM_WAIT_TIMEOUT = 60.0
 
 pb = load_messages()
 """Messages of etcd's services (RangeRequest, TxnRequest...)."""

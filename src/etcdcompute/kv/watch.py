@@ -33,7 +33,7 @@ from etcdcompute.model.keys import CLUSTER
 
 log = logging.getLogger(__name__)
 
-# How soon a watch sees that it was told to stop; whoever closes the client wakes it at once.
+# How soon a watch sees that it was told to stop.
 _POLL_S = 0.5
 _QUEUED_RESPONSES = 16
 _BACKOFF_FIRST_S = 0.1
@@ -86,6 +86,9 @@ class _Stream:
         finally:
             # Ends gRPC's own thread, which waits for more requests.
             self._requests.put(None)
+            # Wakes a consumer who would otherwise see later that the client was closed.
+            with contextlib.suppress(queue.Full):
+                self._responses.put_nowait(_Ended.BY_SERVER)
 
     def _hand_over(self, response: Any) -> bool:
         while not self._closed.is_set() and not self._connection.closed.is_set():

@@ -209,8 +209,10 @@ class _Server(uvicorn.Server):
     def ask_to_stop(self) -> None:
         """Have it stop; from any thread, or a signal's handler."""
         self.should_exit = True
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._told.set)
+        if self._loop is not None:
+            # RuntimeError: it has ended already.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._told.set)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop on a signal."""

@@ -7,6 +7,7 @@ where there is none, as in tests and on the threads of long computations.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -66,8 +67,10 @@ class _LoopGate:
         self._open = True
         if threading.get_ident() == self._thread:
             self._wake()
-        elif not self._owner.loop.is_closed():
-            self._owner.loop.call_soon_threadsafe(self._wake)
+        else:
+            # RuntimeError: the loop has ended, and with it who waited.
+            with contextlib.suppress(RuntimeError):
+                self._owner.loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():

@@ -34,8 +34,8 @@ class Watcher:
         self.error: EtcdComputeError | None = None
         self.stop = threading.Event()
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, args=(client, prefix, from_revision))
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, args=(client, prefix, from_revision))
+        self.thread.start()
 
     def _run(self, client: Client, prefix: str, from_revision: int | None) -> None:
         try:
@@ -60,8 +60,8 @@ class Watcher:
         """Stop, and return how long that took in seconds."""
         started = time.monotonic()
         self.stop.set()
-        self._thread.join(10)
-        assert not self._thread.is_alive()
+        self.thread.join(10)
+        assert not self.thread.is_alive()
         return time.monotonic() - started
 
 

@@ -51,8 +51,16 @@ def test_a_read_that_was_begun_with_a_stale_token_is_done_with_another(guarded: 
         client.current_revision()
         guarded.restart(kill=True)
         told = threading.Event()
-        begun = client.begin_get(f"{PREFIX}a", told.set)
+        teller: list[int] = []
+
+        def tell() -> None:
+            teller.append(threading.get_ident())
+            told.set()
+
+        begun = client.begin_get(f"{PREFIX}a", tell)
         assert told.wait(10)
+        # Who tells is gRPC: it was sent.
+        assert teller != [threading.get_ident()]
         item = begun.result()
         assert item is not None
         assert item.mod_revision == done.revision

@@ -130,6 +130,7 @@ def test_a_read_that_was_begun_with_a_member_that_freezes_is_answered_by_another
         frozen.freeze()
         told = threading.Event()
         begun = client.begin_get("/t/a", told.set, deadline=Deadline.after(4))
+        assert not told.is_set()
         assert told.wait(10)
         item = begun.result()
         assert item is not None

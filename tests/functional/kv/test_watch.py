@@ -1,8 +1,7 @@
 """Watches across all that a real etcd does to them."""
 
-import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from etcdcompute.deadline import Deadline
@@ -39,14 +38,10 @@ def reached(revision: int) -> Callable[[list[WatchEvent]], bool]:
     return lambda events: any(event.revision >= revision for event in events if isinstance(event, Progress | Snapshot))
 
 
-def switches() -> int:
-    """Return how often this process's threads have gone to sleep so far."""
-    found = 0
-    for task in Path("/proc/self/task").iterdir():
-        # One that has ended meanwhile counts no more.
-        with contextlib.suppress(OSError):
-            found += int((task / "status").read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
-    return found
+def wakings(threads: Iterable[threading.Thread]) -> int:
+    """Return how often threads have gone to sleep so far."""
+    status = [Path(f"/proc/self/task/{thread.native_id}/status").read_text() for thread in threads]
+    return sum(int(each.partition("\nvoluntary_ctxt_switches:")[2].split()[0]) for each in status)
 
 
 def test_watches_in_which_nothing_happens_cost_next_to_nothing(client: Client, watching: Watching) -> None:
@@ -56,11 +51,14 @@ def test_watches_in_which_nothing_happens_cost_next_to_nothing(client: Client, w
     # A write shows that they stand.
     done = client.commit([], [Write("/t/0/a", b"")])
     watchers[0].until(reached(done.revision))
-    before = switches()
+    streams = [thread for thread in threading.enumerate() if thread.name.startswith("kv-watch")]
+    consumers = [watcher.thread for watcher in watchers]
+    before = wakings(streams), wakings(consumers)
     threading.Event().wait(3)
-    a_second = (switches() - before) / 3
-    # Two looks at whether it is to stop; gRPC's own ten, which it is told not to take, would be as many and more again.
-    assert a_second / len(watchers) < 6
+    # gRPC by itself looks ten times a second whether there is a message, for each.
+    assert (wakings(streams) - before[0]) / 3 / len(streams) < 2
+    # They see whether they are to stop.
+    assert (wakings(consumers) - before[1]) / 3 / len(consumers) < 4
 
 
 def test_a_snapshot_comes_first_and_then_each_change(client: Client, etcd: EtcdServer, watching: Watching) -> None:

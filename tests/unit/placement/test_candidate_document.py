@@ -124,6 +124,18 @@ def test_many_groups_are_told_as_few_are() -> None:
     assert requests == [expected_request(each, 39) for each in find_candidates(graph, request).requests]
 
 
+@pytest.mark.parametrize("version", [16, 17, 39])
+@pytest.mark.parametrize("count", [1, 100, 101, 250])
+def test_as_many_as_there_are_are_told(count: int, version: int) -> None:
+    graph = graph_of(*[Host(f"host{number}", inventories={"VCPU": Inventory(4)}) for number in range(count)])
+    request = CandidateRequest((RequestGroup(resources={"VCPU": 1}),))
+    document = told(graph, request, version)
+    assert len(document["allocation_requests"]) == count
+    assert document["provider_summaries"] == {
+        node.uuid: expected_summary(node, request, version) for node in graph.all_nodes()
+    }
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases(), st.integers(10, 39))
 def test_each_version_is_told_what_it_knows(case: tuple[list[Host], CandidateRequest], version: int) -> None:

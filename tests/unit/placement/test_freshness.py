@@ -1,5 +1,6 @@
 """Concurrent readers share questions, but never one that was put before they came."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ import pytest
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import Unavailable
 from etcdcompute.placement.graph.freshness import Asked, SharedQuestion
+from etcdcompute.placement.suspension import run_suspendable
 
 
 class Begun:
@@ -110,10 +112,40 @@ def test_who_asked_can_do_something_else_until_the_answer_comes() -> None:
 
     answer = SharedQuestion(begin).begin(Deadline.after(10))
     assert len(sent) == 1
-    with ThreadPoolExecutor(1) as pool:
-        waits = pool.submit(answer)
-        sent[0].come()
-        assert waits.result(10) == 7
+    sent[0].come()
+    assert answer() == 7
+
+
+def test_who_breaks_off_leaves_nobody_waiting() -> None:
+    sent: list[Sent] = []
+
+    def begin(told: Callable[[], None], deadline: Deadline) -> Asked:
+        sent.append(Sent(told))
+        return sent[-1]
+
+    question = SharedQuestion(begin)
+
+    async def ask_four_times() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            asking = [asyncio.create_task(run_suspendable(pool, ask, question, 10)) for _ in range(3)]
+            # They begin when the loop gets to them.
+            await asyncio.sleep(0)
+            assert len(sent) == 1
+            # Who asks, and who is to ask next: the third shares that question.
+            asking[0].cancel()
+            asking[1].cancel()
+            with pytest.raises(Unavailable, match="broken off"):
+                await asking[2]
+            assert all(
+                isinstance(each, asyncio.CancelledError)
+                for each in await asyncio.gather(*asking[:2], return_exceptions=True)
+            )
+            last = asyncio.create_task(run_suspendable(pool, ask, question, 10))
+            await asyncio.sleep(0)
+            sent[-1].come()
+            assert await last == 7
+
+    asyncio.run(ask_four_times())
 
 
 def test_a_question_that_could_not_be_put_is_no_hindrance_to_the_next() -> None:

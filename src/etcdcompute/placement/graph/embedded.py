@@ -79,7 +79,11 @@ class _Early(Generic[_T]):
 
     def outcome(self) -> _T:
         if self._refusal is not None:
-            raise self._refusal
+            try:
+                raise self._refusal
+            finally:
+                # The refusal leads to this frame: together they would be garbage that only a collector finds.
+                self._refusal = None
         return cast("_T", self._value)
 
 
@@ -220,13 +224,13 @@ class EmbeddedStore:
         """Ask the graph, with all in it that was written before this call.
 
         While the journal is asked how far that is the graph is looked at already: mostly it is there. Where others
-        write it often is not, and would be looked at twice for nothing; so not after that was the case.
+        write it often is not, and in an outage nobody gets what was seen; so not after either was the case.
         """
         deadline = self._deadline()
         answer = self._head.begin(deadline)
         early = None
         try:
-            if self._calm:
+            if self._calm and self._answering:
                 early = self._look_early(question)
         finally:
             head = self._hear(answer)

@@ -117,12 +117,13 @@ class SharedQuestion:
         """Tell who waits for the answer, and let the next question be put."""
         with self._lock:
             question.answer = answer
+            waiting = list(question.waiting)
             following, self._next = self._next, None
             self._out = following is not None
             if following is not None:
                 following.asks = following.waiting[0]
-        for waiting in question.waiting:
-            waiting.open()
+        for each in waiting:
+            each.open()
         if following is not None and following.asks is not None:
             following.asks.open()
 
