@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,7 +94,7 @@ class Posts:
                         if row.ask is Ask.CREATE:
                             figure = created
                         else:
-                            figure = _timed(partial(_ask_cypher, driver, row.ask, count))
+                            figure = self._timed(partial(_ask_cypher, driver, row.ask, count))
                         self.report(row, Where.CYPHER, figure)
             _wipe(driver)
 
@@ -126,7 +127,22 @@ class Posts:
                 continue
             with self._profiled(service, f"{where}-{row.key}"):
                 limit = _LIMIT if row.ask is Ask.LIMIT else None
-                self.report(row, where, _search(service, count, limit))
+                with _searching(service, count, limit) as ask:
+                    self.report(row, where, self._timed(ask))
+
+    def _timed(self, ask: Callable[[], float]) -> Figure:
+        """Ask several times, once both sides are warm; the figure is the least, in milliseconds.
+
+        A Java machine interprets what it has not often run: what is new to it is ten times as slow. Where nobody is to
+        look at the figures, as the scale says, nothing has to be warm.
+        """
+        until = time.monotonic() + _WARM_UP_S
+        for _ in range(ceil(_WARM_UP_MOST * min(self.scale, 1.0))):
+            ask()
+            if time.monotonic() > until:
+                break
+        samples = sorted(ask() * 1000 for _ in range(_REPEATS))
+        return Figure((samples[0],), details={"median": samples[len(samples) // 2], "most": samples[-1]})
 
     @contextmanager
     def _on_neo4j(self, server: Neo4jServer) -> Iterator[Service]:
@@ -171,20 +187,6 @@ def _creations(rows: Sequence[PostsRow]) -> int:
 
 def _least(seconds: Sequence[float]) -> Figure:
     return Figure((min(seconds),), details={"first": seconds[0], "most": max(seconds)})
-
-
-def _timed(ask: Callable[[], float]) -> Figure:
-    """Ask several times, once both sides are warm; the figure is the least, in milliseconds.
-
-    A Java machine interprets what it has not often run: what is new to it is ten times as slow.
-    """
-    until = time.monotonic() + _WARM_UP_S
-    for _ in range(_WARM_UP_MOST):
-        ask()
-        if time.monotonic() > until:
-            break
-    samples = sorted(ask() * 1000 for _ in range(_REPEATS))
-    return Figure((samples[0],), details={"median": samples[len(samples) // 2], "most": samples[-1]})
 
 
 # Cypher
@@ -298,7 +300,9 @@ def _document(provider: DeclaredProvider) -> dict[str, Any]:
     return {"uuid": provider.uuid, "name": provider.name, "inventories": inventories}
 
 
-def _search(service: Service, count: int, limit: int | None) -> Figure:
+@contextmanager
+def _searching(service: Service, count: int, limit: int | None) -> Iterator[Callable[[], float]]:
+    """Give what searches and returns the seconds that it took; the first answer is looked at."""
     request = prepare("GET", _TARGET if limit is None else f"{_TARGET}&limit={limit}")
     right = count if limit is None else min(count, limit)
     connection = Connection(service.address)
@@ -316,6 +320,6 @@ def _search(service: Service, count: int, limit: int | None) -> Figure:
             answer.check(request)
             return took_s
 
-        return _timed(ask)
+        yield ask
     finally:
         connection.close()
