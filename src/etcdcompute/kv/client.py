@@ -53,10 +53,12 @@ class Client:
         request = rpc.pb.RangeRequest(key=key_bytes(key))
         return _first(self._connection.read(rpc.RANGE, request, deadline or self._connection.deadline()))
 
-    def begin_get(self, key: str, told: Callable[[], None], *, deadline: Deadline | None = None) -> "BegunGet":
+    def begin_get(
+        self, key: str, told: Callable[[], None], *, deadline: Deadline | None = None
+    ) -> BegunRead[Item | None]:
         """Ask for a key, and go on; `told` is called, by any thread, when there is no more to wait for."""
         request = rpc.pb.RangeRequest(key=key_bytes(key))
-        return BegunGet(self._connection.begin_read(rpc.RANGE, request, deadline or self._connection.deadline(), told))
+        return self._connection.begin_read(rpc.RANGE, request, deadline or self._connection.deadline(), told, _first)
 
     def read_prefix(self, prefix: str, *, deadline: Deadline | None = None) -> Listing:
         """Return everything below `prefix` as it stood at one revision, however large it is.
@@ -112,22 +114,6 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self.close()
-
-
-class BegunGet:
-    """A key that was asked for."""
-
-    def __init__(self, read: BegunRead) -> None:
-        self._read = read
-
-    @property
-    def arrived(self) -> bool:
-        """Whether the answer is there: `result` does not wait."""
-        return self._read.arrived
-
-    def result(self) -> Item | None:
-        """Return what `get` does; where the answer did not come, begin again."""
-        return _first(self._read.result())
 
 
 def _first(response: Any) -> Item | None:

@@ -15,7 +15,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import grpc
 
@@ -27,6 +27,7 @@ from etcdcompute.kv.errors import Failure, Kind, failure_of
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 _HAS_LEADER = ("hasleader", "true")
 _STOP_POLL_S = 0.1
 _BACKOFF_FIRST_S = 0.05
@@ -119,8 +120,18 @@ class Connection:
         """Call a method that may be repeated without harm; Unavailable when no member answers in time."""
         return self._call(method, request, deadline, stop, resend=True)
 
-    def begin_read(self, method: rpc.Method, request: Any, deadline: Deadline, told: Callable[[], None]) -> "BegunRead":
-        """Send what `read` sends, and go on. `told` is called, by any thread, when there is no more to wait for."""
+    def begin_read(
+        self,
+        method: rpc.Method,
+        request: Any,
+        deadline: Deadline,
+        told: Callable[[], None],
+        decode: Callable[[Any], _T],
+    ) -> "BegunRead[_T]":
+        """Send what `read` sends, and go on. `told` is called, by any thread, when there is no more to wait for.
+
+        `decode` makes of etcd's answer what is wanted of it.
+        """
         member = self.member()
         token = self._token.known
         timeout_s = self._attempt_s(deadline, resend=True)
@@ -133,7 +144,12 @@ class Connection:
             told()
         else:
             call.add_done_callback(lambda _: told())
-        return BegunRead(lambda: self.read(method, request, deadline), lambda detail: self.failed(member, detail), call)
+        return BegunRead(
+            call,
+            lambda: self.read(method, request, deadline),
+            lambda detail: self.failed(member, detail),
+            decode,
+        )
 
     def write(self, method: rpc.Method, request: Any, deadline: Deadline) -> Any:
         """Call a method that must not be repeated: Unavailable if not sent, OutcomeUnknown if it may have been."""
@@ -332,30 +348,33 @@ class Connection:
         return ", ".join(member.url for member in self._members)
 
 
-class BegunRead:
+class BegunRead(Generic[_T]):
     """A read that was sent, or could not be without waiting."""
 
-    def __init__(self, read: Callable[[], Any], failed: Callable[[str], None], call: Any) -> None:
+    def __init__(
+        self, call: Any, read: Callable[[], Any], failed: Callable[[str], None], decode: Callable[[Any], _T]
+    ) -> None:
+        self._call = call
         self._read = read
         self._failed = failed
-        self._call = call
+        self._decode = decode
 
     @property
     def arrived(self) -> bool:
         """Whether the answer is there: `result` does not wait."""
         return self._call is not None and self._call.done() and self._call.code() is grpc.StatusCode.OK
 
-    def result(self) -> Any:
+    def result(self) -> _T:
         """Return the answer; where it did not come, begin again and raise what `read` does."""
         if self.arrived:
-            return self._call.result()
+            return self._decode(self._call.result())
         if self._call is not None:
             late = self._call.cancel()
             failure = Failure(Kind.UNANSWERED, "no answer in time") if late else failure_of(self._call)
             if failure.kind in (Kind.NOT_SENT, Kind.UNANSWERED):
                 # Another member is asked at once.
                 self._failed(failure.detail)
-        return self._read()
+        return self._decode(self._read())
 
 
 def _interruptible(call: Any, stop: threading.Event) -> Any:

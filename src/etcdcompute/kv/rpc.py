@@ -4,8 +4,8 @@ gRPC's fork handlers and its own logging to stderr are switched off here: they a
 daemons never fork without exec, and every failure is reported as an error.
 
 And who waits for a stream's next message sleeps until it comes. By itself gRPC looks ten times a second for each, so
-that a main thread gets to its signals, which Python's locks have seen to since 3.2: a daemon with nothing to do but
-three watches would cost an emulated processor a tenth of its time.
+that a main thread gets to its signals, which Python's locks have seen to since 3.2: a daemon with nothing to do woke
+dozens of times a second, which on an emulated processor is felt.
 """
 
 import contextlib

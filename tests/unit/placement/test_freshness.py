@@ -38,6 +38,17 @@ class Sent:
         return 7
 
 
+class Sender:
+    """Sends questions, and keeps them."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+
+    def __call__(self, told: Callable[[], None], deadline: Deadline) -> Asked:
+        self.sent.append(Sent(told))
+        return self.sent[-1]
+
+
 class Slow:
     """Answers with what was true when it was asked, once it is let go."""
 
@@ -104,33 +115,23 @@ def test_waiting_has_an_end() -> None:
 
 
 def test_who_asked_can_do_something_else_until_the_answer_comes() -> None:
-    sent: list[Sent] = []
-
-    def begin(told: Callable[[], None], deadline: Deadline) -> Asked:
-        sent.append(Sent(told))
-        return sent[-1]
-
-    answer = SharedQuestion(begin).begin(Deadline.after(10))
-    assert len(sent) == 1
-    sent[0].come()
+    sender = Sender()
+    answer = SharedQuestion(sender).begin(Deadline.after(10))
+    assert len(sender.sent) == 1
+    sender.sent[0].come()
     assert answer() == 7
 
 
 def test_who_breaks_off_leaves_nobody_waiting() -> None:
-    sent: list[Sent] = []
-
-    def begin(told: Callable[[], None], deadline: Deadline) -> Asked:
-        sent.append(Sent(told))
-        return sent[-1]
-
-    question = SharedQuestion(begin)
+    sender = Sender()
+    question = SharedQuestion(sender)
 
     async def ask_four_times() -> None:
         with ThreadPoolExecutor(1) as pool:
             asking = [asyncio.create_task(run_suspendable(pool, ask, question, 10)) for _ in range(3)]
             # They begin when the loop gets to them.
             await asyncio.sleep(0)
-            assert len(sent) == 1
+            assert len(sender.sent) == 1
             # Who asks, and who is to ask next: the third shares that question.
             asking[0].cancel()
             asking[1].cancel()
@@ -142,7 +143,7 @@ def test_who_breaks_off_leaves_nobody_waiting() -> None:
             )
             last = asyncio.create_task(run_suspendable(pool, ask, question, 10))
             await asyncio.sleep(0)
-            sent[-1].come()
+            sender.sent[-1].come()
             assert await last == 7
 
     asyncio.run(ask_four_times())

@@ -67,8 +67,8 @@ _IMPORT_S = 30.0
 _TREES_AT_ONCE = 512
 
 
-class _Early(Generic[_T]):
-    """What was found before it was known whether that counts, or why it is refused; up to which revision it does."""
+class _Seen(Generic[_T]):
+    """What a look at the graph found, or why that is refused, and how far the graph was."""
 
     __slots__ = ("_refusal", "_value", "delivered")
 
@@ -231,25 +231,23 @@ class EmbeddedStore:
         early = None
         try:
             if self._calm and self._answering:
-                early = self._look_early(question)
+                early = self._look_now(question)
         finally:
             head = self._hear(answer)
         self._calm = self._delivered >= head
         if early is not None and early.delivered >= head:
             return early.outcome()
         self._wait_for(head, deadline)
-        with self._still:
-            refuse_while_importing(self._graph)
-            return question(self._graph)
+        return self._look_now(question).outcome()
 
-    def _look_early(self, question: Callable[[Graph], _T]) -> "_Early[_T]":
+    def _look_now(self, question: Callable[[Graph], _T]) -> _Seen[_T]:
         with self._still:
             try:
                 refuse_while_importing(self._graph)
                 value = question(self._graph)
             except EtcdComputeError as refusal:
-                return _Early(self._delivered, None, refusal)
-            return _Early(self._delivered, value, None)
+                return _Seen(self._delivered, None, refusal)
+            return _Seen(self._delivered, value, None)
 
     # Writing, as the queue of writers needs it
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import EtcdComputeError, OutcomeUnknown, Unavailable
 from etcdcompute.failpoint import failpoint
-from etcdcompute.kv.client import BegunGet, Client
+from etcdcompute.kv.client import Client
+from etcdcompute.kv.connection import BegunRead
 from etcdcompute.kv.records import (
     Committed,
     Compare,
@@ -201,7 +202,7 @@ class EtcdJournal:
 
 @dataclass(frozen=True, slots=True)
 class _AskedHead:
-    asked: BegunGet
+    asked: BegunRead[Item | None]
 
     @property
     def arrived(self) -> bool:
