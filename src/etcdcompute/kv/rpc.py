@@ -73,12 +73,12 @@ def watch_progress() -> Any:
 
 def encode_key(key: str) -> bytes:
     """Return a key as etcd has it; keys that are not UTF-8 survive the way there and back."""
-    return key.encode(errors="surrogateescape")
+    return key.encode("utf-8", "surrogateescape")
 
 
 def decode_key(key: bytes) -> str:
     """Return etcd's key as text."""
-    return key.decode(errors="surrogateescape")
+    return key.decode("utf-8", "surrogateescape")
 
 
 def range_end(prefix: bytes) -> bytes:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from etcdcompute.placement.graph import decide, decide_claims, decide_names
 from etcdcompute.placement.graph.change import Applied
-from etcdcompute.placement.graph.documents import HEAD, HeadDocument, Kind, Ref
+from etcdcompute.placement.graph.documents import HEAD, HeadDocument, Kind, Ref, parse
 from etcdcompute.placement.graph.export import take_snapshot, to_json
 from etcdcompute.placement.graph.feed import Change, Feed
 from etcdcompute.placement.graph.memory import Graph
@@ -210,3 +210,30 @@ def test_listeners_are_told(history: History) -> None:
     feed.start_over(())
     feed.add(history.applied)
     assert told == [0, 2]
+
+
+def test_defaults_are_shown_but_not_stored() -> None:
+    history = History()
+    assert history.make(decide.create_provider, "host", "host", None)
+    assert history.make(decide.set_inventories, "host", {"VCPU": Inventory(total=4)}, 0)
+    shown = {
+        "total": 4,
+        "reserved": 0,
+        "min_unit": 1,
+        "max_unit": 2147483647,
+        "step_size": 1,
+        "allocation_ratio": 1.0,
+    }
+    assert export(history.graph)["providers"][0]["inventories"] == {"VCPU": shown}
+    feed = Feed()
+    feed.start_over(())
+    feed.add(history.applied)
+    changes = feed.read(0, ALL)
+    assert changes is not None
+    assert json.loads(changes[-1].data)["providers"]["changed"][0]["inventories"] == {"VCPU": shown}
+    document, _ = history.documents[Ref(Kind.PROVIDER, "host")]
+    stored = document.to_json()
+    assert json.loads(stored)["inventories"] == {"VCPU": {"total": 4}}
+    # As services have stored it before.
+    whole = {**json.loads(stored), "inventories": {"VCPU": shown}}
+    assert parse(Ref(Kind.PROVIDER, "host"), json.dumps(whole).encode()) == document

@@ -12,8 +12,12 @@ import msgspec
 
 from etcdcompute.placement.graph.change import Change
 from etcdcompute.placement.graph.documents import (
+    GENERATION,
+    NAME,
+    PROVIDER,
+    RESOURCE_CLASS,
+    TRAIT,
     GenerationDocument,
-    Kind,
     NameDocument,
     ProviderDocument,
     Ref,
@@ -52,30 +56,30 @@ def existing(graph: Graph, uuid: str) -> Node:
 
 def guard(change: Change, node: Node) -> None:
     """Depend on a provider being as it was seen."""
-    generation = Ref(Kind.GENERATION, node.uuid)
+    generation = Ref(GENERATION, node.uuid)
     if node.counted:
         change.expect(generation, node.revision)
     else:
         # As it was created; whoever was at it since has written a generation.
         change.expect(generation, 0)
-        change.expect(Ref(Kind.PROVIDER, node.uuid), node.revision)
+        change.expect(Ref(PROVIDER, node.uuid), node.revision)
 
 
 def touch(change: Change, node: Node, *, bump: int) -> int:
     """Guard a provider and mark it as depended upon; return its generation, higher by `bump`."""
     generation = node.generation + bump
     guard(change, node)
-    change.put(Ref(Kind.GENERATION, node.uuid), GenerationDocument(generation=generation))
+    change.put(Ref(GENERATION, node.uuid), GenerationDocument(generation=generation))
     return generation
 
 
 def remove(change: Change, node: Node) -> None:
     """Remove a provider as it was seen."""
     guard(change, node)
-    change.remove(Ref(Kind.PROVIDER, node.uuid))
+    change.remove(Ref(PROVIDER, node.uuid))
     # Where there is none yet a claim of the same round may be about to write one.
-    change.remove(Ref(Kind.GENERATION, node.uuid))
-    change.remove(Ref(Kind.NAME, node.name))
+    change.remove(Ref(GENERATION, node.uuid))
+    change.remove(Ref(NAME, node.name))
 
 
 def create_provider(
@@ -100,10 +104,10 @@ def create_provider(
         raise NameTaken(f"Conflicting resource provider {', '.join(taken)} already exists.")
     now = clock()
     document = ProviderDocument(uuid=uuid, name=name, parent_uuid=parent_uuid, created_at=now, updated_at=now)
-    change.expect(Ref(Kind.PROVIDER, uuid), 0)
-    change.expect(Ref(Kind.NAME, name), 0)
-    change.put(Ref(Kind.PROVIDER, uuid), document)
-    change.put(Ref(Kind.NAME, name), NameDocument(uuid=uuid))
+    change.expect(Ref(PROVIDER, uuid), 0)
+    change.expect(Ref(NAME, name), 0)
+    change.put(Ref(PROVIDER, uuid), document)
+    change.put(Ref(NAME, name), NameDocument(uuid=uuid))
     return _as_changed(document, 0, parent.root.uuid if parent else uuid, {})
 
 
@@ -134,11 +138,11 @@ def update_provider(
     if name != node.name:
         if name in graph.names:
             raise NameTaken(f"Conflicting resource provider {name} already exists.")
-        change.expect(Ref(Kind.NAME, name), 0)
-        change.put(Ref(Kind.NAME, name), NameDocument(uuid=uuid))
-        change.remove(Ref(Kind.NAME, node.name))
+        change.expect(Ref(NAME, name), 0)
+        change.put(Ref(NAME, name), NameDocument(uuid=uuid))
+        change.remove(Ref(NAME, node.name))
     generation = touch(change, node, bump=0)
-    change.put(Ref(Kind.PROVIDER, uuid), document)
+    change.put(Ref(PROVIDER, uuid), document)
     return _as_changed(document, generation, root_uuid, node.used)
 
 
@@ -282,7 +286,7 @@ def expect_class(graph: Graph, change: Change, name: str) -> None:
     """Make sure that a resource class exists, and go on existing until the change is made."""
     custom = graph.custom_classes.get(name)
     if custom is not None:
-        change.expect(Ref(Kind.RESOURCE_CLASS, name), custom[1])
+        change.expect(Ref(RESOURCE_CLASS, name), custom[1])
     elif graph.resource_class(name) is None:
         raise UnknownResourceClass(f"No such resource class {name}.")
 
@@ -292,7 +296,7 @@ def expect_trait(graph: Graph, change: Change, name: str) -> None:
     if graph.trait(name) is None:
         raise UnknownTrait([name])
     if name in graph.custom_traits:
-        change.expect(Ref(Kind.TRAIT, name), graph.custom_traits[name][1])
+        change.expect(Ref(TRAIT, name), graph.custom_traits[name][1])
 
 
 def _check_generation(node: Node, generation: int | None, message: str) -> None:
@@ -315,7 +319,7 @@ def change_document(change: Change, node: Node, clock: Clock, *, bump: int = 1, 
     """Change fields of a provider's document; return the provider as it will be."""
     document = msgspec.structs.replace(node.document, updated_at=clock(), **fields)
     generation = touch(change, node, bump=bump)
-    change.put(Ref(Kind.PROVIDER, node.uuid), document)
+    change.put(Ref(PROVIDER, node.uuid), document)
     return _as_changed(document, generation, node.root.uuid, node.used)
 
 

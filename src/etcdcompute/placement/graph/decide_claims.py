@@ -9,7 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from etcdcompute.placement.graph.change import Change
 from etcdcompute.placement.graph.decide import expect_class, touch
-from etcdcompute.placement.graph.documents import ConsumerDocument, Kind, Ref
+from etcdcompute.placement.graph.documents import (
+    CONSUMER,
+    ConsumerDocument,
+    Ref,
+)
 from etcdcompute.placement.graph.errors import (
     CannotAllocate,
     ConsumerGenerationConflict,
@@ -65,7 +69,7 @@ def release(graph: Graph, change: Change, consumer_uuid: str) -> None:
     found = graph.consumers.get(consumer_uuid)
     if found is None:
         raise ConsumerNotFound(f"No allocations for consumer '{consumer_uuid}'")
-    ref = Ref(Kind.CONSUMER, consumer_uuid)
+    ref = Ref(CONSUMER, consumer_uuid)
     change.expect(ref, found.revision)
     change.remove(ref)
 
@@ -154,7 +158,7 @@ def _limits(inventory: Inventory, amount: int) -> str:
 
 def _write_consumer(graph: Graph, change: Change, claim: Claim, now: float) -> None:
     found = graph.consumers.get(claim.consumer_uuid)
-    ref = Ref(Kind.CONSUMER, claim.consumer_uuid)
+    ref = Ref(CONSUMER, claim.consumer_uuid)
     change.expect(ref, found.revision if found else 0)
     if not claim.allocations:
         if found:

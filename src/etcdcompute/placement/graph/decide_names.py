@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable
 
 from etcdcompute.placement.graph.change import Change
-from etcdcompute.placement.graph.documents import HEAD, Kind, NamedDocument, Ref
+from etcdcompute.placement.graph.documents import (
+    HEAD,
+    RESOURCE_CLASS,
+    TRAIT,
+    NamedDocument,
+    Ref,
+)
 from etcdcompute.placement.graph.errors import (
     NameTaken,
     ResourceClassInUse,
@@ -28,7 +34,7 @@ def create_trait(graph: Graph, change: Change, name: str, clock: Clock = time.ti
     """Make sure that a trait exists; True where it did not."""
     if graph.trait(name) is not None:
         return False
-    _create(change, Ref(Kind.TRAIT, name), clock)
+    _create(change, Ref(TRAIT, name), clock)
     return True
 
 
@@ -41,14 +47,14 @@ def delete_trait(graph: Graph, change: Change, name: str) -> None:
     users = graph.by_trait.get(name)
     if users:
         raise TraitInUse(f"The trait {name} is in use by a resource provider. Take it first from: {some(users)}")
-    _remove(graph, change, Ref(Kind.TRAIT, name), graph.custom_traits[name][1])
+    _remove(graph, change, Ref(TRAIT, name), graph.custom_traits[name][1])
 
 
 def create_resource_class(graph: Graph, change: Change, name: str, clock: Clock = time.time) -> bool:
     """Make sure that a resource class exists; True where it did not."""
     if graph.resource_class(name) is not None:
         return False
-    _create(change, Ref(Kind.RESOURCE_CLASS, name), clock)
+    _create(change, Ref(RESOURCE_CLASS, name), clock)
     return True
 
 
@@ -61,7 +67,7 @@ def rename_resource_class(graph: Graph, change: Change, name: str, new_name: str
     if graph.resource_class(new_name) is not None:
         raise NameTaken(f"Resource class already exists: {new_name}")
     delete_resource_class(graph, change, name)
-    _create(change, Ref(Kind.RESOURCE_CLASS, new_name), clock)
+    _create(change, Ref(RESOURCE_CLASS, new_name), clock)
 
 
 def delete_resource_class(graph: Graph, change: Change, name: str) -> None:
@@ -76,7 +82,7 @@ def delete_resource_class(graph: Graph, change: Change, name: str) -> None:
             f"Cannot delete resource class {name}. Class is in use in inventory. "
             f"Remove first the inventory of: {some(users)}"
         )
-    _remove(graph, change, Ref(Kind.RESOURCE_CLASS, name), graph.custom_classes[name][1])
+    _remove(graph, change, Ref(RESOURCE_CLASS, name), graph.custom_classes[name][1])
 
 
 def _create(change: Change, ref: Ref, clock: Clock) -> None:

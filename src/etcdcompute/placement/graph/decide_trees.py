@@ -15,7 +15,12 @@ import msgspec
 from etcdcompute.placement.graph.change import Change
 from etcdcompute.placement.graph.decide import expect_class, expect_trait, inventory_in_use, remove, touch
 from etcdcompute.placement.graph.documents import (
+    GENERATION,
     HEAD,
+    NAME,
+    PROVIDER,
+    RESOURCE_CLASS,
+    TRAIT,
     Kind,
     NamedDocument,
     NameDocument,
@@ -75,8 +80,8 @@ def declare_tree(graph: Graph, change: Change, tree: Tree, clock: Clock = time.t
         tuple(work.created),
         tuple(work.updated),
         tuple(node.uuid for node in gone),
-        tuple(work.created_names[Kind.TRAIT]),
-        tuple(work.created_names[Kind.RESOURCE_CLASS]),
+        tuple(work.created_names[TRAIT]),
+        tuple(work.created_names[RESOURCE_CLASS]),
     )
     if outcome.changed:
         _guard(graph, change, standing)
@@ -117,7 +122,7 @@ class _Work:
         self.generations: dict[str, int] = {}
         self.created: list[str] = []
         self.updated: list[str] = []
-        self.created_names: dict[Kind, list[str]] = {Kind.TRAIT: [], Kind.RESOURCE_CLASS: []}
+        self.created_names: dict[Kind, list[str]] = {TRAIT: [], RESOURCE_CLASS: []}
 
     def declare(self, wanted: DeclaredProvider) -> None:
         node = self._graph.node(wanted.uuid)
@@ -143,7 +148,7 @@ class _Work:
             created_at=self._now,
             updated_at=self._now,
         )
-        provider = Ref(Kind.PROVIDER, uuid)
+        provider = Ref(PROVIDER, uuid)
         change.expect(provider, 0)
         change.put(provider, document)
         self.generations[uuid] = 0
@@ -155,7 +160,7 @@ class _Work:
             raise inventory_in_use(self._graph, node, sorted(lost, key=class_order))
         if wanted.name != node.name:
             # Somebody declared before may have taken it already.
-            old = Ref(Kind.NAME, node.name)
+            old = Ref(NAME, node.name)
             if old not in self._change.puts:
                 self._change.remove(old)
             self._take_name(wanted)
@@ -174,12 +179,12 @@ class _Work:
             aggregates=wanted.aggregates,
             updated_at=self._now,
         )
-        self._change.put(Ref(Kind.PROVIDER, node.uuid), document)
+        self._change.put(Ref(PROVIDER, node.uuid), document)
         self.generations[node.uuid] = touch(self._change, node, bump=True)
         self.updated.append(node.uuid)
 
     def _take_name(self, wanted: DeclaredProvider) -> None:
-        ref = Ref(Kind.NAME, wanted.name)
+        ref = Ref(NAME, wanted.name)
         holder_uuid = self._graph.names.get(wanted.name)
         if holder_uuid is None:
             self._change.expect(ref, 0)
@@ -197,7 +202,7 @@ class _Work:
         """Mark a parent that stands already as depended upon, so that nobody removes it meanwhile."""
         parent = self._graph.node(wanted.parent_uuid) if wanted.parent_uuid else None
         # One that was updated is marked; it comes before its children.
-        if parent is not None and Ref(Kind.GENERATION, parent.uuid) not in self._change.puts:
+        if parent is not None and Ref(GENERATION, parent.uuid) not in self._change.puts:
             touch(self._change, parent, bump=False)
 
     def _expect_names(self, classes: Iterable[str], traits: Iterable[str]) -> None:
@@ -207,10 +212,10 @@ class _Work:
             # Standard names, which most are, cannot go away.
             if name in CLASS_NAMES:
                 continue
-            if name in graph.custom_classes or not self._create_custom(Kind.RESOURCE_CLASS, name):
+            if name in graph.custom_classes or not self._create_custom(RESOURCE_CLASS, name):
                 expect_class(graph, self._change, name)
         for name in traits:
-            if graph.trait(name) is not None or not self._create_custom(Kind.TRAIT, name):
+            if graph.trait(name) is not None or not self._create_custom(TRAIT, name):
                 expect_trait(graph, self._change, name)
 
     def _create_custom(self, kind: Kind, name: str) -> bool:
@@ -292,7 +297,7 @@ def _guard(graph: Graph, change: Change, standing: Iterable[Node]) -> None:
     """Depend on the whole tree; where that is more than can be compared, on nothing in the graph having changed."""
     for node in standing:
         # Of what is not written its generation is enough: whoever is at it since, but for its removal, writes that.
-        change.expect(Ref(Kind.GENERATION, node.uuid), node.revision if node.counted else 0)
+        change.expect(Ref(GENERATION, node.uuid), node.revision if node.counted else 0)
     if len(change.expected) <= _MOST_COMPARED:
         return
     written = change.puts.keys() | change.removals

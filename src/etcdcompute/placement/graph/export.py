@@ -17,6 +17,17 @@ from etcdcompute.placement.graph.records import Inventory
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 
+class ShownInventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An inventory as exports and events show it: with all that it has, the defaults too."""
+
+    total: int
+    reserved: int
+    min_unit: int
+    max_unit: int
+    step_size: int
+    allocation_ratio: float
+
+
 class ShownProvider(msgspec.Struct, frozen=True):
     """A provider as exports and events show it. Times are seconds since the epoch."""
 
@@ -24,7 +35,7 @@ class ShownProvider(msgspec.Struct, frozen=True):
     name: str
     generation: int
     parent_uuid: str | None
-    inventories: Mapping[str, Inventory]
+    inventories: Mapping[str, ShownInventory]
     traits: tuple[str, ...]
     aggregates: tuple[str, ...]
     created_at: float
@@ -82,11 +93,22 @@ def show_provider(document: ProviderDocument, generation: int) -> ShownProvider:
         document.name,
         generation,
         document.parent_uuid,
-        document.inventories,
+        {name: _show_inventory(each) for name, each in document.inventories.items()},
         document.traits,
         document.aggregates,
         document.created_at,
         document.updated_at,
+    )
+
+
+def _show_inventory(inventory: Inventory) -> ShownInventory:
+    return ShownInventory(
+        inventory.total,
+        inventory.reserved,
+        inventory.min_unit,
+        inventory.max_unit,
+        inventory.step_size,
+        inventory.allocation_ratio,
     )
 
 

@@ -16,6 +16,12 @@ from etcdcompute.placement.candidates.request import CandidateRequest
 from etcdcompute.placement.graph import standard
 from etcdcompute.placement.graph.change import Applied, Change
 from etcdcompute.placement.graph.documents import (
+    CONSUMER,
+    GENERATION,
+    NAME,
+    PROVIDER,
+    RESOURCE_CLASS,
+    TRAIT,
     ConsumerDocument,
     GenerationDocument,
     HeadDocument,
@@ -102,13 +108,17 @@ class _Outfit(NamedTuple):
 
     inventories: dict[str, Inventory]
     capacities: Mapping[str, int]
+    # While nobody has claimed anything.
+    room: Mapping[str, int]
     coarse: bool
 
     @classmethod
     def of(cls, inventories: dict[str, Inventory]) -> Self:
+        capacities = {name: each.capacity for name, each in inventories.items()}
         return cls(
             inventories,
-            {name: each.capacity for name, each in inventories.items()},
+            capacities,
+            {name: min(capacities[name], each.max_unit) for name, each in inventories.items()},
             any(each.min_unit != 1 or each.step_size != 1 for each in inventories.values()),
         )
 
@@ -211,7 +221,7 @@ class Graph:
         """Take in, and return, a whole listing: (what, document, mod revision). Only for a graph that is empty."""
         listed = [(ref, self._thrifty(document), revision) for ref, document, revision in documents]
         # Providers first: the other documents are about them.
-        for ref, document, revision in sorted(listed, key=lambda each: each[0].kind is not Kind.PROVIDER):
+        for ref, document, revision in sorted(listed, key=lambda each: each[0].kind is not PROVIDER):
             node = self._put(ref, document, revision)
             if node is not None:
                 node.revision = revision
@@ -233,7 +243,7 @@ class Graph:
                 node = self._put(ref, document, applied.revision)
                 if node is not None:
                     changed.append(node)
-                    if ref.kind is Kind.PROVIDER:
+                    if ref.kind is PROVIDER:
                         described.append(node)
         for node in described:
             self._link(node)
@@ -250,7 +260,7 @@ class Graph:
         before: Rehearsal = []
         for ref in (*change.removals, *change.puts):
             document = change.puts.get(ref)
-            if ref.kind is Kind.CONSUMER:
+            if ref.kind is CONSUMER:
                 known = self.consumers.get(ref.id)
                 before.append((ref, known))
                 revision = known.revision if known else 0
@@ -292,17 +302,19 @@ class Graph:
     def _revision(self, ref: Ref) -> int:
         """Return the revision at which the graph has a document (or its removal)."""
         removed = self._removed.get(ref, 0)
-        if ref.kind in (Kind.PROVIDER, Kind.GENERATION):
+        if ref.kind is PROVIDER or ref.kind is GENERATION:
             node = self.providers.get(ref.id)
-            return max(removed, node.revision if node else 0)
-        if ref.kind is Kind.CONSUMER:
+            return max(removed, node.revision) if node else removed
+        if ref.kind is NAME:
+            return removed
+        if ref.kind is CONSUMER:
             consumer = self.consumers.get(ref.id)
             return max(removed, consumer.revision if consumer else 0)
-        if ref.kind is Kind.TRAIT:
+        if ref.kind is TRAIT:
             return max(removed, self.custom_traits.get(ref.id, (0.0, 0))[1])
         if ref.kind is Kind.IMPORT:
             return max(removed, self.importing[1] if self.importing else 0)
-        if ref.kind is Kind.RESOURCE_CLASS:
+        if ref.kind is RESOURCE_CLASS:
             return max(removed, self.custom_classes.get(ref.id, (0.0, 0))[1])
         return removed
 
@@ -312,6 +324,8 @@ class Graph:
                 node = self._node_for(ref.id)
                 self._describe(node, document)
                 return node
+            case NameDocument():
+                self.names[ref.id] = document.uuid
             case GenerationDocument():
                 known = self.providers.get(ref.id)
                 if known is not None:
@@ -320,12 +334,10 @@ class Graph:
                 return known
             case ConsumerDocument():
                 self._set_consumption(ref.id, _Consumption(document, revision))
-            case NamedDocument() if ref.kind is Kind.TRAIT:
+            case NamedDocument() if ref.kind is TRAIT:
                 self.custom_traits[ref.id] = (document.created_at, revision)
             case NamedDocument():
                 self.custom_classes[ref.id] = (document.created_at, revision)
-            case NameDocument():
-                self.names[ref.id] = document.uuid
             case HeadDocument():
                 self.head = max(self.head, revision)
             case ImportDocument():
@@ -336,7 +348,7 @@ class Graph:
 
     def _remove(self, ref: Ref, revision: int) -> None:
         self._removed[ref] = revision
-        if ref.kind is Kind.PROVIDER:
+        if ref.kind is PROVIDER:
             node = self.providers.pop(ref.id, None)
             if node is not None:
                 self._unindex(node)
@@ -347,13 +359,13 @@ class Graph:
                 if node.consumers:
                     self._homeless[node.uuid] = set(node.consumers)
                 node.cut_off(_NOWHERE)
-        elif ref.kind is Kind.CONSUMER:
+        elif ref.kind is CONSUMER:
             self._set_consumption(ref.id, None)
-        elif ref.kind is Kind.NAME:
+        elif ref.kind is NAME:
             self.names.pop(ref.id, None)
-        elif ref.kind is Kind.TRAIT:
+        elif ref.kind is TRAIT:
             self.custom_traits.pop(ref.id, None)
-        elif ref.kind is Kind.RESOURCE_CLASS:
+        elif ref.kind is RESOURCE_CLASS:
             self.custom_classes.pop(ref.id, None)
         elif ref.kind is Kind.IMPORT:
             self.importing = None
@@ -388,17 +400,21 @@ class Graph:
         traits, node.traits = self._trait_set(document)
         node.document = _with_parts(document, outfit.inventories, traits)
         node.name = document.name
-        node.inventories, node.capacities, node.coarse = outfit
+        node.inventories, node.capacities, node.coarse = outfit.inventories, outfit.capacities, outfit.coarse
         node.aggregates = frozenset(document.aggregates)
         node.shares = standard.SHARES_VIA_AGGREGATE in node.traits
         node.forget_summary()
-        self._measure(node, {**node.room, **node.inventories} if node.room else node.inventories)
-        for name in node.inventories:
-            self.by_class.setdefault(name, {})[node.uuid] = node
-        for name in node.traits:
-            self.by_trait.setdefault(name, {})[node.uuid] = node
-        for name in node.aggregates:
-            self.by_aggregate.setdefault(name, {})[node.uuid] = node
+        if node.room or node.used:
+            self._measure(node, {**node.room, **node.inventories})
+        else:
+            node.room = dict(outfit.room)
+            self.room.add(node, node.room)
+        for index, names in self._indexes_of(node):
+            for name in names:
+                held = index.get(name)
+                if held is None:
+                    held = index[name] = {}
+                held[node.uuid] = node
         if node.shares:
             self.sharing[node.uuid] = node
 
@@ -414,12 +430,15 @@ class Graph:
                 node.room[name] = after
             self.room.move(node, name, before, after)
 
-    def _unindex(self, node: Node) -> None:
-        for index, names in (
+    def _indexes_of(self, node: Node) -> Sequence[tuple[dict[str, dict[str, Node]], Collection[str]]]:
+        return (
             (self.by_class, node.inventories),
             (self.by_trait, node.traits),
             (self.by_aggregate, node.aggregates),
-        ):
+        )
+
+    def _unindex(self, node: Node) -> None:
+        for index, names in self._indexes_of(node):
             for name in names:
                 held = index.get(name)
                 if held is not None:

@@ -26,7 +26,12 @@ from typing import Any, Protocol
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import EtcdComputeError, InvalidInput, OutcomeUnknown, Unavailable
 from etcdcompute.placement.graph.change import Change
-from etcdcompute.placement.graph.documents import HEAD, Kind, Ref
+from etcdcompute.placement.graph.documents import (
+    CONSUMER,
+    GENERATION,
+    HEAD,
+    Ref,
+)
 from etcdcompute.placement.graph.errors import GenerationConflict
 from etcdcompute.placement.graph.journal import Stale
 from etcdcompute.placement.graph.memory import Graph
@@ -44,7 +49,7 @@ MOST_OPERATIONS = 128
 _MOST_TRIED = 512
 # How many rounds may be on their way at once.
 _MOST_BEGUN = 2
-_REHEARSED = frozenset({Kind.CONSUMER, Kind.GENERATION})
+_REHEARSED = frozenset({CONSUMER, GENERATION})
 
 
 class Writable(Protocol):

@@ -27,6 +27,7 @@ from etcdcompute.placement.graph.export import (
     show_consumer,
     show_provider,
 )
+from etcdcompute.placement.graph.records import Inventory
 
 FORMAT: Final = "etcdcompute-graph"
 VERSION: Final = 1
@@ -239,7 +240,7 @@ def _provider(shown: ShownProvider) -> tuple[ProviderDocument, int]:
         uuid=shown.uuid,
         name=shown.name,
         parent_uuid=shown.parent_uuid,
-        inventories=dict(shown.inventories),
+        inventories={name: Inventory(*msgspec.structs.astuple(each)) for name, each in shown.inventories.items()},
         traits=shown.traits,
         aggregates=shown.aggregates,
         created_at=shown.created_at,
