@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import console, initramfs, machinebase, processes, taps
-from lab.acceleration import Acceleration, choose
+from lab.acceleration import QEMU, Acceleration, choose
 from lab.commands import environment, run
 from lab.container import PROGRAMS as CONTAINER_PROGRAMS
 from lab.driver import Needs
@@ -23,7 +23,6 @@ from lab.sizes import DEFAULT
 from lab.state import Bind, Node, State
 from lab.surroundings import Surroundings
 
-QEMU = "qemu-system-x86_64"
 PROGRAMS = {
     # The machines' base is made from the containers', and so with the same programs.
     **CONTAINER_PROGRAMS,
@@ -38,9 +37,10 @@ _QEMU_MIB = 350
 # net.ifnames=0: the one card is eth0. The rest saves time where every instruction is emulated: the kernel is not moved
 # to a random address, ciphers nobody uses are not tested, BIOS disks are not asked for, and nobody attacks a lab.
 # no_timer_check: on a loaded machine the kernel's check of its emulated timer can fail, and then it panics.
+# panic: as servers are set up; why stands in the console's log.
 _COMMAND_LINE = (
     "console=ttyS0,115200 root=/dev/vda rw quiet net.ifnames=0 nokaslr cryptomgr.notests no_timer_check "
-    "random.trust_cpu=on mitigations=off edd=off systemd.ssh_auto=no"
+    "random.trust_cpu=on mitigations=off edd=off systemd.ssh_auto=no panic=10"
 )
 
 

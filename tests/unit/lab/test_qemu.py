@@ -164,3 +164,16 @@ def test_an_unknown_kind_or_accelerator_is_a_sentence(
     monkeypatch.setenv("LAB_VM_ACCEL", "turbo")
     with pytest.raises(LabError, match="LAB_VM_ACCEL=turbo"):
         acceleration.choose()
+
+
+@pytest.mark.parametrize(("version", "has_it"), [("7.2.22 (Debian 1:7.2+dfsg-7)", False), ("10.0.2 (Debian)", True)])
+def test_an_emulation_that_breaks_kernels_is_not_offered_to_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, has_it: bool
+) -> None:
+    qemu = tmp_path / acceleration.QEMU
+    qemu.write_text(f"#!/bin/sh\necho 'QEMU emulator version {version}'\n")
+    qemu.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (processor,) = [each for each in acceleration.Acceleration("tcg", "").arguments if each.startswith("max")]
+    assert ("cx16=off" not in processor) == has_it
+    assert "-cpu host" in " ".join(acceleration.Acceleration("kvm", "").arguments)
