@@ -13,7 +13,7 @@ MAX_INT: Final = 2147483647
 class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How much of one resource class a provider has, and in which portions it can be claimed.
 
-    Stored without what is as it is unless somebody says otherwise: of most providers that is two thirds of the bytes.
+    Stored without what is as it is unless somebody says otherwise, which of most providers is half of the bytes.
     """
 
     total: int
