@@ -19,6 +19,7 @@ from etcdcompute.kv.records import (
 
 # Transactions are built by the hundred keys: what is looked up once here would take most of the time there.
 _ABSENT: Final = Comparison.ABSENT
+_PRESENT: Final = Comparison.PRESENT
 _UNCHANGED: Final = Comparison.UNCHANGED
 _CREATE_REVISION: Final = rpc.pb.Compare.CREATE
 _MOD_REVISION: Final = rpc.pb.Compare.MOD
@@ -65,9 +66,12 @@ def _add_compare(compares: Any, compare: Compare) -> None:
     key = key_bytes(compare.key)
     if compare.comparison is _UNCHANGED:
         compares.add(key=key, target=_MOD_REVISION, result=_EQUAL, mod_revision=compare.mod_revision)
+    elif compare.comparison is _ABSENT:
+        compares.add(key=key, target=_CREATE_REVISION, result=_EQUAL, create_revision=0)
+    elif compare.comparison is _PRESENT:
+        compares.add(key=key, target=_CREATE_REVISION, result=_GREATER, create_revision=0)
     else:
-        result = _EQUAL if compare.comparison is _ABSENT else _GREATER
-        compares.add(key=key, target=_CREATE_REVISION, result=result, create_revision=0)
+        assert_never(compare.comparison)
 
 
 def _fill_operation(message: Any, operation: Operation) -> None:

@@ -9,11 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from etcdcompute.placement.graph.change import Change
 from etcdcompute.placement.graph.decide import expect_class, touch
-from etcdcompute.placement.graph.documents import (
-    CONSUMER,
-    ConsumerDocument,
-    Ref,
-)
+from etcdcompute.placement.graph.documents import CONSUMER, ConsumerDocument, Ref
 from etcdcompute.placement.graph.errors import (
     CannotAllocate,
     ConsumerGenerationConflict,

@@ -8,13 +8,7 @@ import time
 from collections.abc import Callable
 
 from etcdcompute.placement.graph.change import Change
-from etcdcompute.placement.graph.documents import (
-    HEAD,
-    RESOURCE_CLASS,
-    TRAIT,
-    NamedDocument,
-    Ref,
-)
+from etcdcompute.placement.graph.documents import HEAD, RESOURCE_CLASS, TRAIT, NamedDocument, Ref
 from etcdcompute.placement.graph.errors import (
     NameTaken,
     ResourceClassInUse,

@@ -11,7 +11,6 @@ import msgspec
 
 from etcdcompute.placement.graph.documents import ConsumerDocument, ProviderDocument
 from etcdcompute.placement.graph.memory import Graph
-from etcdcompute.placement.graph.records import Inventory
 
 # Keys in the order of the alphabet, in mappings and in structures.
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
@@ -93,22 +92,11 @@ def show_provider(document: ProviderDocument, generation: int) -> ShownProvider:
         document.name,
         generation,
         document.parent_uuid,
-        {name: _show_inventory(each) for name, each in document.inventories.items()},
+        {name: ShownInventory(*msgspec.structs.astuple(each)) for name, each in document.inventories.items()},
         document.traits,
         document.aggregates,
         document.created_at,
         document.updated_at,
-    )
-
-
-def _show_inventory(inventory: Inventory) -> ShownInventory:
-    return ShownInventory(
-        inventory.total,
-        inventory.reserved,
-        inventory.min_unit,
-        inventory.max_unit,
-        inventory.step_size,
-        inventory.allocation_ratio,
     )
 
 

@@ -408,7 +408,8 @@ class Graph:
             self._measure(node, {**node.room, **node.inventories})
         else:
             node.room = dict(outfit.room)
-            self.room.add(node, node.room)
+            for name, room in node.room.items():
+                self.room.move(node, name, 0, room)
         for index, names in self._indexes_of(node):
             for name in names:
                 held = index.get(name)

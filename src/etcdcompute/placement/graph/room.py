@@ -1,6 +1,6 @@
 """An index: which providers have room for a claim of some size. The full ones cost a search nothing."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Generic, TypeVar
 
 N = TypeVar("N")
@@ -30,12 +30,6 @@ class RoomIndex(Generic[N]):
             levels.setdefault(new, {})[node] = None
         if not levels:
             del self._levels[name]
-
-    def add(self, node: N, rooms: Mapping[str, int]) -> None:
-        """Take in a provider that is new, with its room by class; none is 0 or less."""
-        for name, room in rooms.items():
-            if room > 0:
-                self._levels.setdefault(name, {}).setdefault(room.bit_length(), {})[node] = None
 
     def at_least(self, name: str, amount: int) -> Sequence[Collection[N]]:
         """Return the providers with room for an amount, and some with no less than half of it; most room first."""

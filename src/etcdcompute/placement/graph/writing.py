@@ -26,12 +26,7 @@ from typing import Any, Protocol
 from etcdcompute.deadline import Deadline
 from etcdcompute.errors import EtcdComputeError, InvalidInput, OutcomeUnknown, Unavailable
 from etcdcompute.placement.graph.change import Change
-from etcdcompute.placement.graph.documents import (
-    CONSUMER,
-    GENERATION,
-    HEAD,
-    Ref,
-)
+from etcdcompute.placement.graph.documents import CONSUMER, GENERATION, HEAD, Ref
 from etcdcompute.placement.graph.errors import GenerationConflict
 from etcdcompute.placement.graph.journal import Stale
 from etcdcompute.placement.graph.memory import Graph
