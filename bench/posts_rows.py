@@ -96,22 +96,25 @@ def judge(row: PostsRow, figures: Mapping[Where, Figure]) -> Sequence[Verdict]:
     """Return what is to be said of a row's floors, as far as the figures are there."""
     verdicts = []
     on_neo4j, plain = figures.get(Where.NEO4J), figures.get(Where.CYPHER)
-    # The store that services use unless told otherwise; the one in memory is no slower.
-    embedded = figures.get(Where.ETCD)
     if row.floor is not None and on_neo4j is not None:
         verdicts.append(Verdict(f"Neo4j <= {row.floor:g} {row.unit}", on_neo4j.value <= row.floor))
     if row.floor_embedded is not None:
-        for name, where in (("etcd", Where.ETCD), ("memory", Where.MEMORY)):
-            figure = figures.get(where)
-            if figure is not None:
-                floor = f"{name} <= {row.floor_embedded:g} {row.unit}"
-                verdicts.append(Verdict(floor, figure.value <= row.floor_embedded))
+        for name, figure in _embedded(figures):
+            floor = f"{name} <= {row.floor_embedded:g} {row.unit}"
+            verdicts.append(Verdict(floor, figure.value <= row.floor_embedded))
     if row.most_times_plain is not None and on_neo4j is not None and plain is not None:
         times = on_neo4j.value / plain.value
         floor = f"Neo4j <= {row.most_times_plain:g} x Cypher ({written(times)} x)"
         verdicts.append(Verdict(floor, times <= row.most_times_plain))
-    if row.least_times_faster is not None and on_neo4j is not None and embedded is not None:
-        times = ratio(row.unit, on_neo4j, embedded)
-        floor = f"etcd >= {row.least_times_faster:g} x as fast as Neo4j ({written(times)} x)"
-        verdicts.append(Verdict(floor, times >= row.least_times_faster))
+    if row.least_times_faster is not None and on_neo4j is not None:
+        for name, figure in _embedded(figures):
+            times = ratio(row.unit, on_neo4j, figure)
+            floor = f"{name} >= {row.least_times_faster:g} x as fast as Neo4j ({written(times)} x)"
+            verdicts.append(Verdict(floor, times >= row.least_times_faster))
     return verdicts
+
+
+def _embedded(figures: Mapping[Where, Figure]) -> Sequence[tuple[str, Figure]]:
+    """Return what was measured on the embedded store, by what keeps its graph: etcd, or the process's memory alone."""
+    named = (("etcd", Where.ETCD), ("memory", Where.MEMORY))
+    return [(name, figures[where]) for name, where in named if where in figures]
