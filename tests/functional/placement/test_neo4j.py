@@ -98,6 +98,23 @@ def test_a_claim_of_a_consumer_that_two_are_making_is_made_once(neo4j: Neo4jServ
     assert {uuid: {"VCPU": amount} for uuid, amount in used.items() if amount} == found.allocations
 
 
+def test_what_a_consumer_claims_from_keeps_its_order(neo4j: Neo4jServer) -> None:
+    store = store_on(neo4j)
+    hosts = sorted(str(uuid.uuid4()) for _ in range(3))
+    for each in hosts:
+        store.create_provider(each, each, None)
+        store.set_inventories(each, {"VCPU": Inventory(10), "DISK_GB": Inventory(10)}, None)
+    consumer = str(uuid.uuid4())
+    orders = [hosts, hosts[::-1], [hosts[1], hosts[2], hosts[0]]]
+    seen = []
+    for order in orders:
+        store.claim([Claim(consumer, {each: {"VCPU": 1, "DISK_GB": 1} for each in order}, "p", "u", None, ANY)])
+        found, _ = store.get_consumer(consumer)
+        seen.append(list(found.allocations) if found else [])
+    store.close()
+    assert seen == orders
+
+
 def test_nothing_is_left_of_what_is_removed(neo4j: Neo4jServer) -> None:
     store = store_on(neo4j)
     store.create_trait("CUSTOM_FAST")

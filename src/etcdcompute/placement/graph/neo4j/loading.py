@@ -54,7 +54,8 @@ _NAMED: Final = "UNWIND $names AS name MATCH (p:ResourceProvider {name: name}) R
 _CONSUMER: Final[LiteralString] = """
 RETURN c.uuid AS uuid, c.generation AS generation, c.consumer_type AS consumer_type, c.updated_at AS updated_at,
        head([(c)<-[:OWNS]-(u) | [u.project_id, u.id]]) AS owner,
-       [(c)-[k:CONSUMES]->(i)<-[:PROVIDES]-(p) | [p.uuid, i.resource_class, k.amount]] AS allocations
+       [(c)-[k:CONSUMES]->(i)<-[:PROVIDES]-(p) |
+        [coalesce(k.position, 0), p.uuid, i.resource_class, k.amount]] AS allocations
 """
 CONSUMERS: Final[LiteralString] = "UNWIND $uuids AS uuid MATCH (c:Consumer {uuid: uuid})" + _CONSUMER
 ALL_CONSUMERS: Final[LiteralString] = "MATCH (c:Consumer)" + _CONSUMER
@@ -156,7 +157,7 @@ def read_consumers(rows: Iterable[Record]) -> dict[str, ConsumerDocument]:
     found: dict[str, ConsumerDocument] = {}
     for uuid, generation, consumer_type, updated_at, owner, held in rows:
         allocations: dict[str, dict[str, int]] = {}
-        for provider, name, amount in sorted(held):
+        for _, provider, name, amount in sorted(held):
             allocations.setdefault(provider, {})[name] = amount
         found[uuid] = ConsumerDocument(
             uuid=uuid,

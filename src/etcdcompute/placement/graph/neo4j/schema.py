@@ -7,12 +7,14 @@
         -[:HAS]->(:Trait {name, custom, created_at})
         -[:MEMBER_OF]->(:Aggregate {uuid})
     (:Project {id})-[:OWNS]->(:User {id, project_id})-[:OWNS]->(:Consumer {uuid, generation, consumer_type, updated_at})
-        -[:CONSUMES {amount}]->(:Inventory)
+        -[:CONSUMES {amount, position}]->(:Inventory)
     (:ResourceClass {name, created_at})                   custom ones
     (:PlacementHead {key, schema_version, revision})      one: the graph's clock, and the lock of those who write
     (:PlacementChange {revision, id, documents})          the last changes, for those who follow them
 
 The root's uuid is kept with each provider, so that it is one step by an index from any provider to its whole tree.
+`position` is a provider's place among those that a consumer claims from, from 0, in the order in which they were named;
+what was claimed before there was such a thing has none.
 `locked` on providers and consumers means nothing: to set it takes their lock.
 What an inventory has `used`, and so `free`, is the sum of what is consumed of it, kept with each change so that an
 index on it can find room. A migration has statements on the schema, which Neo4j wants in transactions of their own and

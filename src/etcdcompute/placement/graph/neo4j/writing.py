@@ -247,7 +247,7 @@ _STATEMENTS: Final[tuple[tuple[Callable[[_Rows], list[Any]], LiteralString], ...
         UNWIND $rows AS row
         MATCH (c:Consumer {uuid: row.consumer})
         MATCH (:ResourceProvider {uuid: row.provider})-[:PROVIDES]->(i:Inventory {resource_class: row.name})
-        CREATE (c)-[:CONSUMES {amount: row.amount}]->(i)
+        CREATE (c)-[:CONSUMES {amount: row.amount, position: row.position}]->(i)
         """,
     ),
     (
@@ -462,8 +462,8 @@ def _put_consumer(
             rows.owners.append(owner)
         _count(used, before, -1)
     rows.claims += [
-        {"consumer": after.uuid, "provider": provider, "name": name, "amount": amount}
-        for provider, resources in after.allocations.items()
+        {"consumer": after.uuid, "provider": provider, "name": name, "amount": amount, "position": position}
+        for position, (provider, resources) in enumerate(after.allocations.items())
         for name, amount in resources.items()
     ]
     _count(used, after, 1)
