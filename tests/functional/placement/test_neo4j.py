@@ -111,8 +111,13 @@ def test_what_a_consumer_claims_from_keeps_its_order(neo4j: Neo4jServer) -> None
         store.claim([Claim(consumer, {each: {"VCPU": 1, "DISK_GB": 1} for each in order}, "p", "u", None, ANY)])
         found, _ = store.get_consumer(consumer)
         seen.append(list(found.allocations) if found else [])
+    # As claims stand there that were made before positions were kept.
+    neo4j.run("MATCH (:Consumer {uuid: $uuid})-[k:CONSUMES]->() REMOVE k.position", uuid=consumer)
+    old, _ = store.get_consumer(consumer)
     store.close()
     assert seen == orders
+    assert old is not None
+    assert old.allocations == {each: {"VCPU": 1, "DISK_GB": 1} for each in hosts}
 
 
 def test_nothing_is_left_of_what_is_removed(neo4j: Neo4jServer) -> None:
